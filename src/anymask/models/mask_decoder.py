@@ -1,0 +1,109 @@
+"""The mask decoder (SAM, appendix A): prompt and image embeddings to four masks and an estimate of their quality.
+
+One token asks for the IoU, four for masks: the first for prompts that leave no doubt, the other three for ambiguous
+ones (whole, part, sub-part). After the two-way transformer the image is upscaled four times, and each mask is the
+product of the upscaled embedding with what a small network makes of its token.
+
+What is unusual: any number of prompts on any number of images in one call, each with the index of its image; the image
+side stays as tokens throughout, and the two transposed convolutions, whose patches do not overlap, are matrix products.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from anymask.models.two_way import TwoWayTransformer
+from anymask.models.vit import LayerNorm2d
+
+__all__ = ["MASK_TOKENS", "MaskDecoder"]
+
+MASK_TOKENS = 4
+
+
+class MaskDecoder(nn.Module):
+    def __init__(self, *, dim: int, depth: int, heads: int, mlp_dim: int, iou_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.transformer = TwoWayTransformer(depth=depth, dim=dim, heads=heads, mlp_dim=mlp_dim, dropout=dropout)
+        self.iou_token = nn.Embedding(1, dim)
+        self.mask_tokens = nn.Embedding(MASK_TOKENS, dim)
+        self.output_upscaling = Upscaling(dim)
+        self.output_hypernetworks_mlps = nn.ModuleList(Mlp(dim, dim, dim // 8) for _ in range(MASK_TOKENS))
+        self.iou_prediction_head = Mlp(dim, iou_dim, MASK_TOKENS)
+
+    def forward(
+        self,
+        image: Float[Tensor, "b l c"],
+        positions: Float[Tensor, "l c"],
+        sparse: Float[Tensor, "n k c"],
+        dense: Float[Tensor, "n l c"] | Float[Tensor, "1 1 c"],
+        image_index: Int[Tensor, " n"],
+        present: Bool[Tensor, "n k"] | None,
+        outputs: slice,
+    ) -> tuple[Float[Tensor, "n m 4*g 4*g"], Float[Tensor, "n m"]]:
+        """Mask logits and estimated IoUs of the mask tokens in ``outputs``.
+
+        Points that are not ``present`` are seen by nobody.
+        """
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(sparse), -1, -1)
+        tokens = torch.cat([own, sparse], dim=1)
+        if present is not None:
+            present = F.pad(present, (own.shape[1], 0), value=True)
+        is_shared = dense.shape[1] == 1
+        keys = (image if is_shared or len(image) == 1 else image[image_index]) + dense
+        tokens, keys = self.transformer(tokens, keys, positions, image_index if is_shared else None, present)
+
+        asked = tokens[:, 1 : 1 + MASK_TOKENS][:, outputs]
+        networks = list(self.output_hypernetworks_mlps)[outputs]
+        weights = torch.stack([network(asked[:, i]) for i, network in enumerate(networks)], dim=1)
+        ious = self.iou_prediction_head(tokens[:, 0])[:, outputs]
+        return self.output_upscaling(keys, weights), ious
+
+
+class Upscaling(nn.Sequential):
+    """Image tokens N L C to N M 4G 4G: twice by two, then the product with each mask's weights."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(
+            nn.ConvTranspose2d(dim, dim // 4, 2, stride=2),
+            LayerNorm2d(dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim // 4, dim // 8, 2, stride=2),
+            nn.GELU(),
+        )
+
+    def forward(  # type: ignore[override]
+        self, tokens: Float[Tensor, "n l c"], weights: Float[Tensor, "n m c8"]
+    ) -> Float[Tensor, "n m 4*g 4*g"]:
+        number, length, _ = tokens.shape
+        grid = int(length**0.5)
+        norm = cast(LayerNorm2d, self[1])
+        x = _spread(self[0], tokens).view(number, length * 4, -1)
+        x = F.gelu(F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps))
+        x = F.gelu(_spread(self[3], x)).view(number, length * 16, -1)
+        logits = torch.bmm(weights, x.transpose(1, 2))  # n m (gy gx ay ax by bx)
+        cells = logits.view(number, -1, grid, grid, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
+        return cells.reshape(number, -1, 4 * grid, 4 * grid)
+
+
+def _spread(convolution: nn.Module, tokens: Float[Tensor, "n l c"]) -> Float[Tensor, "n l d"]:
+    """A transposed convolution whose patches do not overlap; the result ends in (ky kx channels)."""
+    assert isinstance(convolution, nn.ConvTranspose2d) and convolution.bias is not None
+    weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    return F.linear(tokens, weight, convolution.bias.repeat(4))
+
+
+class Mlp(nn.Module):
+    """Three linear layers with ReLU between."""
+
+    def __init__(self, dim: int, hidden: int, out: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(dim, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, out)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, last = self.layers
+        return cast(Tensor, last(F.relu(second(F.relu(first(x))))))

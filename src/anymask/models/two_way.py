@@ -1,0 +1,189 @@
+"""The two-way transformer of the mask decoder (SAM, appendix A): prompt tokens and image tokens attend to each other.
+
+What is unusual: a prompt has some ten tokens and its image thousands, so nothing is projected on the image's side that
+can be projected on the prompt's side. With W_k the key projection, q . (W_k x + b) equals (W_k' q) . x up to a constant
+that the softmax does not see, and the attended values can be projected after they are summed. Below ``dim / heads / 2``
+tokens this is less arithmetic and never builds keys, queries or values of the image's size. It is exact; the one
+parameter that no longer takes part, the bias of the image's keys, has a gradient of zero in the usual form as well.
+
+Where no prompt of a batch has a mask, the image tokens of the first layer are the same for all prompts of an image and
+are projected once per image.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+__all__ = ["TwoWayTransformer"]
+
+PromptTokens = Float[Tensor, "n t c"]
+ImageTokens = Float[Tensor, "n l c"]
+
+
+class TwoWayTransformer(nn.Module):
+    def __init__(self, *, depth: int, dim: int, heads: int, mlp_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TwoWayBlock(dim, heads, mlp_dim, dropout, is_first=index == 0) for index in range(depth)
+        )
+        self.final_attn_token_to_image = Attention(dim, heads, downsample=2)
+        self.norm_final_attn = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        tokens: PromptTokens,
+        image: Float[Tensor, "b l c"] | ImageTokens,
+        positions: Float[Tensor, "l c"],
+        shared_by: Int[Tensor, " n"] | None,
+        present: Bool[Tensor, "n t"] | None,
+    ) -> tuple[PromptTokens, ImageTokens]:
+        """Both sides after the attention.
+
+        ``tokens`` serve as their own positions. ``shared_by`` says that ``image`` has one row per image and which of
+        them each prompt looks at; without it there is one row per prompt. Tokens that are not ``present`` are seen by
+        nobody; what comes out in their place means nothing.
+        """
+        queries, keys = tokens, image
+        for layer in self.layers:
+            queries, keys = layer(queries, keys, tokens, positions, shared_by, present)
+            shared_by = None
+        attended = self.final_attn_token_to_image.tokens_to_image(queries + tokens, keys + positions, keys)
+        return cast(Tensor, self.norm_final_attn(queries + self.dropout(attended))), keys
+
+
+class TwoWayBlock(nn.Module):
+    """Self-attention of the prompt, prompt to image, MLP on the prompt, image to prompt."""
+
+    def __init__(self, dim: int, heads: int, mlp_dim: int, dropout: float, *, is_first: bool) -> None:
+        super().__init__()
+        self.is_first = is_first
+        self.self_attn = Attention(dim, heads, downsample=1)
+        self.norm1 = nn.LayerNorm(dim)
+        self.cross_attn_token_to_image = Attention(dim, heads, downsample=2)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = MlpBlock(dim, mlp_dim)
+        self.norm3 = nn.LayerNorm(dim)
+        self.norm4 = nn.LayerNorm(dim)
+        self.cross_attn_image_to_token = Attention(dim, heads, downsample=2)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        queries: PromptTokens,
+        keys: Tensor,
+        tokens: PromptTokens,
+        positions: Tensor,
+        shared_by: Tensor | None,
+        present: Tensor | None,
+    ) -> tuple[PromptTokens, ImageTokens]:
+        if self.is_first:  # the tokens are still their own positions
+            queries = self.dropout(self.self_attn.tokens_to_tokens(queries, queries, present))
+        else:
+            queries = queries + self.dropout(self.self_attn.tokens_to_tokens(queries + tokens, queries, present))
+        queries = self.norm1(queries)
+        placed = keys + positions
+        attended = self.cross_attn_token_to_image.tokens_to_image(queries + tokens, placed, keys, shared_by)
+        queries = self.norm2(queries + self.dropout(attended))
+        queries = self.norm3(queries + self.dropout(self.mlp(queries)))
+        answers = self.cross_attn_image_to_token.image_to_tokens(placed, queries + tokens, queries, shared_by, present)
+        return queries, self.norm4(_of_prompt(keys, shared_by) + self.dropout(answers))
+
+
+class Attention(nn.Module):
+    """Multi-head attention in a narrower space; the three uses differ in which side is the image's."""
+
+    def __init__(self, dim: int, heads: int, *, downsample: int) -> None:
+        super().__init__()
+        self.heads = heads
+        inner = dim // downsample
+        self.scale = (inner // heads) ** -0.5
+        self.q_proj = nn.Linear(dim, inner)
+        self.k_proj = nn.Linear(dim, inner)
+        self.v_proj = nn.Linear(dim, inner)
+        self.out_proj = nn.Linear(inner, dim)
+
+    def tokens_to_tokens(self, x: PromptTokens, values: PromptTokens, present: Tensor | None) -> PromptTokens:
+        """``x`` gives queries and keys."""
+        q, k, v = self._split(self.q_proj(x)), self._split(self.k_proj(x)), self._split(self.v_proj(values))
+        mask = None if present is None else present[:, None, None, :]
+        return self._merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+
+    def tokens_to_image(
+        self, x: PromptTokens, keys: Tensor, values: Tensor, shared_by: Tensor | None = None
+    ) -> PromptTokens:
+        """Prompt tokens ``x`` ask the image."""
+        q = self._split(self.q_proj(x)) * self.scale
+        if shared_by is None and self._is_cheaper_absorbed(x):
+            # The bias of the keys adds the same to all scores of a query: kept in the graph with its gradient of zero.
+            asked = (q @ self._per_head(self.k_proj.weight)).flatten(1, 2) + 0.0 * self.k_proj.bias.sum()  # n (h t) c
+            seen = torch.bmm(torch.bmm(asked, keys.transpose(1, 2)).softmax(dim=-1), values)
+            projected = seen.unflatten(1, q.shape[1:3]) @ self._per_head(self.v_proj.weight).transpose(1, 2)
+            return self._merge(projected + self.v_proj.bias.view(self.heads, 1, -1))
+        k = _of_prompt(self._split(self.k_proj(keys)), shared_by)
+        v = _of_prompt(self._split(self.v_proj(values)), shared_by)
+        return self._merge(_product(_product(q, k.transpose(2, 3)).softmax(dim=-1), v))
+
+    def image_to_tokens(
+        self, x: Tensor, keys: PromptTokens, values: PromptTokens, shared_by: Tensor | None, present: Tensor | None
+    ) -> ImageTokens:
+        """Image tokens ``x`` ask the prompt. Scores lie as n h t l: the softmax runs over the few, not the last axis."""
+        k = self._split(self.k_proj(keys)) * self.scale
+        v = self._split(self.v_proj(values))
+        is_absorbed = self._is_cheaper_absorbed(keys)
+        if shared_by is None and is_absorbed:
+            asked = (k @ self._per_head(self.q_proj.weight)).flatten(1, 2)  # n (h t) c
+            bias = (k @ self.q_proj.bias.view(self.heads, -1, 1)).flatten(1, 2)
+            scores = torch.baddbmm(bias, asked, x.transpose(1, 2)).unflatten(1, k.shape[1:3])
+        else:
+            q = _of_prompt(self._split(self.q_proj(x)), shared_by)
+            scores = _product(k, q.transpose(2, 3))
+        if present is not None:
+            scores = scores.masked_fill(~present[:, None, :, None], float("-inf"))
+        weights = scores.softmax(dim=2)
+        if not is_absorbed:
+            return self._merge(weights.transpose(2, 3) @ v)
+        answers = (v @ self._per_head(self.out_proj.weight.t())).flatten(1, 2)  # n (h t) c
+        return torch.baddbmm(self.out_proj.bias, weights.flatten(1, 2).transpose(1, 2), answers)
+
+    def _per_head(self, weight: Float[Tensor, "inner c"]) -> Float[Tensor, "h d c"]:
+        return weight.unflatten(0, (self.heads, -1))
+
+    def _is_cheaper_absorbed(self, tokens: PromptTokens) -> bool:
+        return self.heads * tokens.shape[1] < self.q_proj.out_features
+
+    def _split(self, x: Float[Tensor, "n s c"]) -> Float[Tensor, "n h s d"]:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def _merge(self, x: Float[Tensor, "n h s d"]) -> Float[Tensor, "n s c"]:
+        return cast(Tensor, self.out_proj(x.transpose(1, 2).flatten(2)))
+
+
+class MlpBlock(nn.Module):
+    def __init__(self, dim: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(dim, mlp_dim)
+        self.lin2 = nn.Linear(mlp_dim, dim)
+
+    def forward(self, tokens: PromptTokens) -> PromptTokens:
+        return cast(Tensor, self.lin2(F.relu(self.lin1(tokens))))
+
+
+def _of_prompt(per_image: Tensor, shared_by: Tensor | None) -> Tensor:
+    """One row per prompt; a single image is left as it is, to be broadcast without a copy."""
+    if shared_by is None or len(per_image) == 1:
+        return per_image
+    return per_image[shared_by]
+
+
+def _product(per_prompt: Float[Tensor, "n h s d"], other: Tensor) -> Float[Tensor, "n h s e"]:
+    """A matrix product per head; one ``other`` for all prompts is multiplied once, not copied for each."""
+    if len(other) != 1:
+        return per_prompt @ other
+    rows = per_prompt.transpose(0, 1).flatten(1, 2)  # h (n s) d
+    return torch.bmm(rows, other[0]).unflatten(1, (len(per_prompt), -1)).transpose(0, 1)
