@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from anymask.models.sam import DECODER_HEADS, Architecture
+from anymask.models.sam import Architecture
 
 __all__ = ["architecture_of", "from_mae", "from_transformers", "is_mae", "is_transformers", "to_transformers", "transformers_config"]
 
@@ -100,7 +100,7 @@ def transformers_config(architecture: Architecture) -> dict[str, Any]:
             "hidden_size": a.dim,
             "mlp_dim": a.mlp_dim,
             "num_hidden_layers": a.decoder_depth,
-            "num_attention_heads": DECODER_HEADS,
+            "num_attention_heads": a.decoder_heads,
             "iou_head_hidden_dim": a.iou_dim,
             # transformers' default is 1e-6 here; the official decoder keeps torch's
             "layer_norm_eps": 1e-5,

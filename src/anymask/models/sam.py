@@ -30,8 +30,8 @@ EVERY = slice(0, 4)
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_DEVIATION = (58.395, 57.12, 57.375)
 
-DECODER_HEADS = 8
-"""In every published model; the weights do not tell it."""
+CHANNELS_PER_HEAD = 32
+"""Of the decoder's self-attention, as in every published model (256 channels, 8 heads); the weights do not tell it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +55,10 @@ class Architecture:
     def grid(self) -> int:
         """Side of the image embedding, in tokens."""
         return self.image_size // self.patch_size
+
+    @property
+    def decoder_heads(self) -> int:
+        return self.dim // CHANNELS_PER_HEAD
 
 
 ARCHITECTURES = {
@@ -128,7 +132,7 @@ class Sam(nn.Module):
         self.mask_decoder = MaskDecoder(
             dim=a.dim,
             depth=a.decoder_depth,
-            heads=DECODER_HEADS,
+            heads=a.decoder_heads,
             mlp_dim=a.mlp_dim,
             iou_dim=a.iou_dim,
             dropout=dropout,

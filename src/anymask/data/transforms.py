@@ -1,0 +1,83 @@
+"""From a stored sample to what a model trains on: the photograph in the model frame, some masks on the loss's lattice."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+
+from anymask import masks
+from anymask.data.records import BadSample
+from anymask.geometry import Frame, resize_image
+from anymask.structures import Example, Rle, Sample
+
+__all__ = ["ToExample"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToExample:
+    """``image_size`` and ``loss_size`` are the sides of the model frame and of the lattice of the targets.
+
+    Masks are taken in random order, at most ``masks_per_image``; those that are empty on the lattice or cover more
+    than ``max_area`` of the image are passed over (SAM, appendix A: 64 and .9). Only those that are tried are decoded.
+    """
+
+    image_size: int
+    loss_size: int
+    masks_per_image: int = 64
+    max_area: float = 0.9
+
+    def __call__(self, sample: Sample, chance: random.Random) -> Example:
+        """Raises BadSample where a mask is damaged or none is left."""
+        frame = Frame(sample.crop, self.image_size)
+        targets, boxes = self._choose(sample, frame, chance)
+        if not targets:
+            raise BadSample(f"no mask is left of {len(sample.masks)}: empty or over {self.max_area:.0%} of the image")
+        return Example(
+            key=sample.key,
+            shard=sample.shard,
+            source=sample.source,
+            image_size=sample.image.shape[:2],
+            crop=sample.crop,
+            image=resize_image(sample.image, frame),
+            size=frame.content,
+            targets=torch.from_numpy(np.stack(targets)),
+            boxes=frame.points_to_model(torch.tensor(boxes, dtype=torch.float32).view(-1, 2, 2)).view(-1, 4),
+        )
+
+    def _choose(
+        self, sample: Sample, frame: Frame, chance: random.Random
+    ) -> tuple[list[Bool[np.ndarray, "r r"]], list[tuple[int, int, int, int]]]:
+        rows, columns = frame.sampled_pixels(self.loss_size)
+        lattice = masks.Lattice(sample.image.shape[:2], rows, columns)
+        targets: list[Bool[np.ndarray, "r r"]] = []
+        boxes: list[tuple[int, int, int, int]] = []
+        for rle in chance.sample(sample.masks, len(sample.masks)):
+            counts = _runs(rle)
+            inside = lattice.bitmap(counts)
+            if not inside.any() or inside.mean() > self.max_area:
+                continue
+            target = np.zeros((self.loss_size, self.loss_size), dtype=bool)
+            target[: len(rows), : len(columns)] = inside
+            targets.append(target)
+            boxes.append(_box(counts, sample))
+            if len(targets) == self.masks_per_image:
+                break
+        return targets, boxes
+
+
+def _runs(rle: Rle) -> Int[np.ndarray, " runs"]:
+    try:
+        return masks.runs(rle)
+    except ValueError as error:
+        raise BadSample(str(error)) from None
+
+
+def _box(counts: Int[np.ndarray, " runs"], sample: Sample) -> tuple[int, int, int, int]:
+    """XYXY of the mask's first and last pixel within the crop, image frame."""
+    x0, y0, x1, y1 = masks.box(counts, sample.image.shape[0])
+    left, top, right, bottom = sample.crop
+    return max(x0, left), max(y0, top), min(x1, right) - 1, min(y1, bottom) - 1

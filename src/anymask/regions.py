@@ -1,0 +1,82 @@
+"""Work on many bitmaps at once, on their device and without a loop over them: overlap, distance, drawing a pixel."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+__all__ = ["content_mask", "deepest_pixel", "mask_iou", "resize_logits", "squared_depth", "uniform_pixel"]
+
+Pixels = tuple[Int[Tensor, "n 2"], Bool[Tensor, " n"]]
+"""(column, row) of one pixel of each bitmap, and whether the bitmap has any."""
+
+
+def mask_iou(predicted: Bool[Tensor, "*n h w"], true: Bool[Tensor, "*n h w"]) -> Float[Tensor, "*n"]:
+    """Intersection over union of masks paired by position; two empty masks agree: 1.
+
+    >>> mask_iou(torch.ones(1, 2, 2, dtype=torch.bool), torch.eye(2, dtype=torch.bool)[None])
+    tensor([0.5000])
+    """
+    intersection = (predicted & true).sum(dim=(-2, -1))
+    union = (predicted | true).sum(dim=(-2, -1))
+    return torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
+
+
+def squared_depth(masks: Bool[Tensor, "n h w"]) -> Int[Tensor, "n h w"]:
+    """Squared distance of each pixel to the nearest one outside the mask; what lies beyond the bitmap is outside.
+
+    Exact, in whole numbers: along each column by running maxima, then over the columns one shift at a time.
+    """
+    height, width = masks.shape[-2:]
+    rows = torch.arange(height, device=masks.device).view(-1, 1)
+    above = torch.where(masks, -1, rows).cummax(dim=1).values
+    below = torch.where(masks, height, rows).flip(1).cummin(dim=1).values.flip(1)
+    along_column = torch.minimum(rows - above, below - rows).square().int()
+    columns = torch.arange(width, device=masks.device)
+    depth = torch.minimum(along_column, torch.minimum(columns + 1, width - columns).square().int())
+    for shift in range(1, width):
+        near = along_column + shift * shift
+        depth[:, :, shift:] = torch.minimum(depth[:, :, shift:], near[:, :, :-shift])
+        depth[:, :, :-shift] = torch.minimum(depth[:, :, :-shift], near[:, :, shift:])
+    return depth
+
+
+def deepest_pixel(masks: Bool[Tensor, "n h w"]) -> tuple[Int[Tensor, "n 2"], Int[Tensor, " n"]]:
+    """(column, row) of the pixel farthest from the outside, the first in reading order, and its squared depth."""
+    depth = squared_depth(masks).flatten(1)
+    best, place = depth.max(dim=1)  # of equal ones the first
+    return _column_and_row(place, masks.shape[-1]), best
+
+
+def uniform_pixel(masks: Bool[Tensor, "n h w"], generator: torch.Generator) -> Pixels:
+    """One pixel of each mask, all equally likely: its row by the rows' counts, then its column within the row."""
+    per_row = masks.sum(dim=2)
+    up_to_row = per_row.cumsum(dim=1)
+    total = up_to_row[:, -1:]
+    drawn = torch.rand(total.shape, generator=generator, device=masks.device, dtype=torch.float64)
+    index = (drawn * total).long()
+    row = torch.searchsorted(up_to_row, index, right=True).clamp(max=masks.shape[1] - 1)
+    within = index - (up_to_row - per_row).gather(1, row)
+    chosen = masks.gather(1, row[:, :, None].expand(-1, -1, masks.shape[2]))[:, 0]
+    column = torch.searchsorted(chosen.cumsum(dim=1), within, right=True).clamp(max=masks.shape[2] - 1)
+    return torch.cat([column, row], dim=1), total[:, 0] > 0
+
+
+def content_mask(sizes: Int[Tensor, "b 2"], image_size: int, side: int) -> Bool[Tensor, "b r r"]:
+    """Where a lattice of ``side`` x ``side`` cells over the model frame lies on the photograph, not on its padding."""
+    centres = (torch.arange(side, device=sizes.device) + 0.5) * (image_size / side)
+    rows, columns = centres < sizes[:, :1], centres < sizes[:, 1:]
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def resize_logits(logits: Float[Tensor, "n m h w"], side: int) -> Float[Tensor, "n m r r"]:
+    """Bilinear, as the official code brings logits to the image; unchanged where the size is right."""
+    if logits.shape[-1] == side:
+        return logits
+    return F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+
+
+def _column_and_row(index: Int[Tensor, " n"], width: int) -> Int[Tensor, "n 2"]:
+    return torch.stack([index % width, index // width], dim=1)

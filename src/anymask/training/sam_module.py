@@ -1,0 +1,298 @@
+"""The training step as a LightningModule: encode once, play the rounds, match, sum, go back.
+
+    embeddings = encode(images)                              once per image
+    for turn in play(rounds):                                eleven times
+        loss = matched(20 focal + dice + IoU error)          summed over the objects
+        backward                                             down to the embeddings
+    embeddings.backward(sum of the rounds' gradients)        once per image
+
+Optimisation is done by hand (Lightning's manual mode) so that each round's activations are freed before the next: a
+fifth of the memory for the same gradients. Gradients are sums over objects until the optimiser steps; then they are
+divided by the number of objects of all accumulated batches, so that each object counts the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import lightning as L
+import torch
+import torch.distributed
+from jaxtyping import Float
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from anymask.errors import UserError
+from anymask.losses import LossWeights, mask_losses
+from anymask.matching import Matching, pick
+from anymask.models.sam import Sam
+from anymask.prompts import FirstPrompt, Objects
+from anymask.regions import content_mask, resize_logits
+from anymask.rounds import Rounds, Turn, play
+from anymask.structures import Batch, Decoded, Prompts
+from anymask.training.optim import Optimisation
+
+__all__ = ["VALIDATION_ROUNDS", "SamModule", "objects_of"]
+
+TERMS = ("focal", "dice", "iou")
+
+VALIDATION_ROUNDS = Rounds(clicks=4, round_without_click=False, last_without_click=False, click="centre")
+"""As in the evaluation (SAM, appendix D.1), but on the lattice of the loss: five centre clicks."""
+
+
+class SamModule(L.LightningModule):
+    """``freeze`` names sub-modules of the model that keep their weights, such as ``image_encoder``.
+
+    ``ema_decay`` above 0 keeps a moving average of the weights, which is validated and exported instead.
+    ``max_nonfinite`` losses in a row that are not finite end the run.
+    """
+
+    def __init__(
+        self,
+        sam: Sam,
+        *,
+        optimisation: Optimisation,
+        rounds: Rounds,
+        first_prompt: FirstPrompt,
+        loss_weights: LossWeights,
+        matching: Matching,
+        accumulate: int = 1,
+        clip_norm: float = 1.0,
+        ema_decay: float = 0.0,
+        freeze: Sequence[str] = (),
+        compile: bool = False,
+        max_nonfinite: int = 10,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.sam = sam
+        self.optimisation = optimisation
+        self.rounds = rounds
+        self.first_prompt = first_prompt
+        self.loss_weights = loss_weights
+        self.matching = matching
+        self.accumulate = accumulate
+        self.clip_norm = clip_norm
+        self.max_nonfinite = max_nonfinite
+        self.seed = seed
+        self.frozen = [_sub_module(sam, name) for name in freeze]
+        for module in self.frozen:
+            module.requires_grad_(False)
+        self.ema_decay = ema_decay
+        self.ema = copy.deepcopy(sam).requires_grad_(False) if ema_decay else None
+        if compile:
+            sam.image_encoder.compile()
+            sam.mask_decoder.compile()
+        self.nonfinite_in_a_row = 0
+        self._generator: torch.Generator | None = None
+        self._random_state: dict[str, Any] = {}  # from a checkpoint, until training starts
+        self._objects = 0  # whose gradients are summed so far
+        self._loss: Tensor | None = None
+        self._keys: list[str] = []
+        self.val_iou = nn.ModuleDict({name: MeanMetric() for name in ("miou@1", "oracle@1", "miou@5", "calibration")})
+
+    @property
+    def best(self) -> Sam:
+        """The model that is validated and exported: the average if there is one."""
+        return self.sam if self.ema is None else self.ema
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimiser, schedule = self.optimisation.build(self.sam, self.sam.architecture.depth)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def train(self, mode: bool = True) -> SamModule:
+        """Frozen modules and the average stay in evaluation mode."""
+        super().train(mode)
+        for module in [*self.frozen, *([] if self.ema is None else [self.ema])]:
+            module.eval()
+        return self
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        objects = objects_of(batch, self.sam)
+        with torch.set_grad_enabled(any(p.requires_grad for p in self.sam.image_encoder.parameters())):
+            embeddings = self.sam.encode(batch.images, batch.sizes)
+        leaf = embeddings.detach().requires_grad_(embeddings.requires_grad)
+
+        def decode(prompts: Prompts, outputs: slice) -> Decoded:
+            return self.sam.decode(leaf, prompts, outputs=outputs)
+
+        told = []
+        for turn in play(self.rounds, self.first_prompt, objects, decode, self.generator):
+            loss, row = self._loss_of(turn, objects)
+            self.manual_backward(loss)
+            told.append(row)
+        if leaf.grad is not None:
+            torch.autograd.backward(embeddings, leaf.grad)
+
+        rounds = torch.stack(told)
+        self._objects += len(objects.boxes)
+        self._keys += batch.keys
+        total = rounds[:, : len(TERMS)].sum()
+        self._loss = total if self._loss is None else self._loss + total
+        if (batch_idx + 1) % self.accumulate == 0:
+            self._step()
+        self._log_rounds(rounds, len(objects.boxes))
+
+    def _loss_of(self, turn: Turn, objects: Objects) -> tuple[Tensor, Float[Tensor, " columns"]]:
+        """The loss summed over the objects, and for the log the mean of each term, true and predicted IoU."""
+        logits = resize_logits(turn.decoded.logits, objects.targets.shape[-1])
+        losses, true_ious = mask_losses(logits, turn.decoded.ious, objects.targets)
+        weighted = self.loss_weights.of(losses)
+        terms = self.matching.terms(weighted, self.matching.nearest(weighted, turn.allowed), turn.allowed)
+        loss = torch.stack([terms[name].sum() for name in TERMS])
+        ious = [pick(true_ious, turn.confident), pick(turn.decoded.ious.float(), turn.confident)]
+        told = [loss.detach() / len(objects.boxes), torch.stack([iou.detach().mean() for iou in ious])]
+        return loss.sum(), torch.cat(told)
+
+    def _step(self) -> None:
+        """One step of the optimiser; left out where the loss or its gradient is not finite."""
+        optimiser = cast(LightningOptimizer, self.optimizers())
+        assert self._loss is not None
+        finite = torch.isfinite(self._loss)
+        if self._scaler is None:  # else the scaler looks at the gradients itself
+            finite = finite & torch.isfinite(self._normalise_and_clip())
+        if bool(finite):  # the one place where a step waits for the device
+            optimiser.step()
+            cast(Any, self.lr_schedulers()).step()
+            self._update_average()
+            self.nonfinite_in_a_row = 0
+        else:
+            self.nonfinite_in_a_row += 1
+        keys, self._keys = self._keys, []
+        self._objects, self._loss = 0, None
+        optimiser.zero_grad()
+        if self.nonfinite_in_a_row:
+            self._report_nonfinite(keys)
+
+    @property
+    def _scaler(self) -> torch.amp.GradScaler | None:
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._scaler is not None:  # only here are the gradients brought back to their scale
+            self._normalise_and_clip()
+
+    def _normalise_and_clip(self) -> Float[Tensor, ""]:
+        """Sums over objects to the mean over all objects of all ranks, then clipped; returns the norm before."""
+        gradients = [p.grad for p in self.sam.parameters() if p.grad is not None]
+        torch._foreach_div_(gradients, float(self._objects))
+        norm = nn.utils.clip_grad_norm_([p for p in self.sam.parameters() if p.grad is not None], self.clip_norm)
+        self.log("train/gradient_norm", norm)
+        return norm
+
+    def _report_nonfinite(self, keys: list[str]) -> None:
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if hasattr(callback, "on_nonfinite_loss"):
+                callback.on_nonfinite_loss(self.trainer, keys)
+        if self.nonfinite_in_a_row >= self.max_nonfinite:
+            raise UserError(
+                f"the loss was not finite {self.nonfinite_in_a_row} times in a row, last for {', '.join(keys)}; "
+                "the weights are those before: lower optim.lr or resume from the last checkpoint"
+            )
+
+    def _update_average(self) -> None:
+        if self.ema is not None:
+            own, average = list(self.sam.parameters()), list(self.ema.parameters())
+            torch._foreach_lerp_(average, [p.detach() for p in own], 1 - self.ema_decay)
+
+    def _log_rounds(self, rounds: Float[Tensor, "rounds columns"], objects: int) -> None:
+        mean = rounds.mean(dim=0)
+        self.log("loss", mean[:3].sum(), prog_bar=True, logger=False)
+        self.log("iou", mean[3], prog_bar=True, logger=False)
+        if self.trainer.global_step % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            return
+        names = [*TERMS, "true_iou", "predicted_iou"]
+        logged = {f"train/{name}": mean[i] for i, name in enumerate(names)}
+        logged |= {
+            f"train/{name}/round_{number:02d}": rounds[number, i]
+            for i, name in enumerate(names)
+            for number in range(len(rounds))
+        }
+        logged["train/loss"] = mean[:3].sum()
+        logged["train/objects"] = torch.tensor(float(objects))
+        logged["train/lr"] = torch.tensor(cast(LightningOptimizer, self.optimizers()).param_groups[-1]["lr"])
+        self.log_dict(logged)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        sam = self.best
+        objects = objects_of(batch, sam)
+        embeddings = sam.encode(batch.images, batch.sizes)
+        first = FirstPrompt(weights={"centre_point": 1.0})
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+
+        def decode(prompts: Prompts, outputs: slice) -> Decoded:
+            return sam.decode(embeddings, prompts, outputs=outputs)
+
+        for turn in play(VALIDATION_ROUNDS, first, objects, decode, generator):
+            _, ious = mask_losses(
+                resize_logits(turn.decoded.logits, objects.targets.shape[-1]), turn.decoded.ious, objects.targets
+            )
+            confident = pick(ious, turn.confident)
+            if turn.number == 0:
+                self.val_iou["miou@1"].update(confident)
+                self.val_iou["oracle@1"].update(ious.amax(dim=1))
+                self.val_iou["calibration"].update((pick(turn.decoded.ious, turn.confident) - confident).abs())
+        self.val_iou["miou@5"].update(confident)
+
+    def on_validation_epoch_end(self) -> None:
+        for name, metric in self.val_iou.items():
+            self.log(f"val/{name}", metric.compute(), prog_bar=name != "calibration")  # type: ignore[operator]
+            metric.reset()  # type: ignore[operator]
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Of the prompts; on the device, different on each rank, and part of the checkpoint."""
+        if self._generator is None:
+            self._generator = torch.Generator(self.device).manual_seed(self.seed + self.global_rank)
+        return self._generator
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["random"] = {
+            "torch": torch.get_rng_state(),
+            "device": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "prompts": self.generator.get_state(),
+        }
+        checkpoint["nonfinite_in_a_row"] = self.nonfinite_in_a_row
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._random_state = checkpoint["random"]
+        self.nonfinite_in_a_row = checkpoint["nonfinite_in_a_row"]
+
+    def on_train_start(self) -> None:
+        """Loaders are made by now, and have drawn their seeds: from here on the stored run goes on."""
+        if self._random_state:
+            torch.set_rng_state(self._random_state["torch"])
+            if self._random_state["device"] is not None and self.device.type == "cuda":
+                torch.cuda.set_rng_state(self._random_state["device"], self.device)
+            self.generator.set_state(self._random_state["prompts"])
+            self._random_state = {}
+
+
+def objects_of(batch: Batch, sam: Sam) -> Objects:
+    """The objects of a batch, to be prompted for."""
+    content = content_mask(batch.sizes, sam.image_size, batch.targets.shape[-1])
+    return Objects(
+        targets=batch.targets,
+        boxes=batch.boxes,
+        image_index=batch.image_index,
+        content=content[batch.image_index],
+        sizes=batch.sizes[batch.image_index],
+        image_size=sam.image_size,
+        mask_size=sam.mask_size,
+    )
+
+
+def _sub_module(sam: Sam, name: str) -> nn.Module:
+    try:
+        return sam.get_submodule(name)
+    except AttributeError:
+        parts = ", ".join(child for child, _ in sam.named_children())
+        raise UserError(f"cannot freeze {name!r}: the model has no such part; there are {parts} and theirs") from None
+
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
