@@ -129,7 +129,7 @@ def add(scene: Scene, region: Region, paint: Texture, ancestors: list[Region]) -
     scene.regions.append(region)
 
 
-def shape(chance: np.random.Generator, centre: Float[np.ndarray, "2"], radius: float) -> Region:
+def shape(chance: np.random.Generator, centre: Float[np.ndarray, 2], radius: float) -> Region:
     """An ellipse, a rounded box, a polygon or a blob, turned at random."""
     kind = chance.choice(["ellipse", "box", "polygon", "blob"])
     if kind == "polygon":
@@ -164,7 +164,7 @@ def palette(chance: np.random.Generator) -> Float[np.ndarray, "5 3"]:
     return np.array([colorsys.hsv_to_rgb(hue % 1, chance.uniform(0.35, 0.8), chance.uniform(0.4, 0.9)) for hue in hues])
 
 
-def texture(chance: np.random.Generator, colour: Float[np.ndarray, "3"]) -> Texture:
+def texture(chance: np.random.Generator, colour: Float[np.ndarray, 3]) -> Texture:
     """A colour in stripes, checks, clouds or plain; to be painted over any rows and columns."""
     kind = chance.choice(["stripes", "checks", "clouds", "plain"])
     angle, frequency = chance.uniform(0, np.pi), chance.uniform(6, 20)

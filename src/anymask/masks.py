@@ -59,7 +59,7 @@ def decode(rle: Rle) -> Bool[np.ndarray, "h w"]:
 def encode(bitmap: Bool[np.ndarray, "h w"]) -> Rle:
     """The compressed run-length code of a bitmap."""
     encoded = coco_mask.encode(np.asfortranarray(bitmap, dtype=np.uint8))
-    return Rle(bitmap.shape, encoded["counts"])  # type: ignore[arg-type]
+    return Rle(bitmap.shape, encoded["counts"])
 
 
 def area(counts: Int[np.ndarray, " runs"]) -> int:

@@ -22,7 +22,7 @@ __all__ = ["Matching", "pick"]
 class Matching:
     """``include_iou``: the error of the IoU estimate counts when the nearest mask is sought; not so in SAM 2.
 
-    ``supervise_iou``: the IoU head learns from ``all`` outputs or only from the ``matched`` one; the paper does not say.
+    ``supervise_iou``: the IoU head learns from ``all`` outputs or from the ``matched`` one; the paper does not say.
     """
 
     include_iou: bool = True

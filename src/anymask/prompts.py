@@ -43,9 +43,7 @@ class Objects:
     image_size: int  # side of the model frame
     mask_size: int  # side of mask prompts
 
-    def pixels_to_points(
-        self, pixels: Int[Tensor, "n 2"], generator: torch.Generator | None
-    ) -> Float[Tensor, "n 2"]:
+    def pixels_to_points(self, pixels: Int[Tensor, "n 2"], generator: torch.Generator | None) -> Float[Tensor, "n 2"]:
         """Lattice cells to pixels of the model frame: a random one within the cell, or its middle."""
         cell = self.image_size / self.targets.shape[-1]
         if generator is None:
@@ -66,9 +64,7 @@ class BoxNoise:
     share: float = 0.1
     most: float = 20.0
 
-    def of(
-        self, boxes: Float[Tensor, "n 4"], image_size: int, generator: torch.Generator
-    ) -> Float[Tensor, "n 4"]:
+    def of(self, boxes: Float[Tensor, "n 4"], image_size: int, generator: torch.Generator) -> Float[Tensor, "n 4"]:
         """What to add to each coordinate."""
         most = self.most * image_size / 1024
         side = (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)

@@ -1,7 +1,7 @@
 """The rounds of simulated interaction, eleven in the paper (SAM, appendix A), as data, and the loop over them.
 
-    for turn in play(rounds, first, objects, decode, generator):
-        loss = ...turn.decoded...          # and backward at once, so that one round's activations live at a time
+for turn in play(rounds, first, objects, decode, generator):
+    loss = ...turn.decoded...          # and backward at once, so that one round's activations live at a time
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from anymask.models.sam import AMBIGUOUS, EVERY, SINGLE
 from anymask.prompts import FirstPrompt, Objects, error_click
@@ -28,8 +29,8 @@ class Rounds:
     """A schedule. The defaults are the paper's: a first prompt, 8 clicks, a round without a click at a random place
     among them, one more at the end.
 
-    ``ambiguous`` says which first prompts get the three outputs: every ``single_prompt`` (the paper), a ``single_point``
-    and no box (SAM 2, where a box is two points), or ``never``; all later rounds get the one output.
+    ``ambiguous`` says which first prompts get the three outputs: every ``single_prompt`` (the paper), a
+    ``single_point`` and no box (SAM 2, where a box is two points), or ``never``; all later rounds get the one output.
     ``from_truth`` is the probability that a click comes from the object instead of the error (SAM 2: .1).
     """
 

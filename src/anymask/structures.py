@@ -1,8 +1,8 @@
 """The contracts: what travels between the stages, with its shapes, units and frames.
 
 Letters, for the whole package: B images, N objects (prompts) of all of them, M masks per prompt, K points per prompt,
-T tokens, C channels, G side of the embedding grid, H W an image's height and width, S side of the model frame in
-pixels, R side of the grid on which the loss is taken.
+T tokens, C channels, G side of the embedding grid, Q = 4 G side of the decoder's masks, H W an image's height and
+width, S side of the model frame in pixels, R side of the grid on which the loss is taken.
 
 Frames. *Image frame*: (x, y) in pixels of the photograph as stored; the centre of the first pixel is (0, 0), as in the
 official code. *Model frame*: the photograph (or a crop of it) scaled so that its longest side is S, padded to the right
@@ -16,14 +16,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-__all__ = ["SOURCES", "Batch", "Decoded", "Example", "Label", "Prediction", "Prompts", "Rle", "Sample", "Skipped", "Source"]
+__all__ = [
+    "SOURCES",
+    "Batch",
+    "Decoded",
+    "Example",
+    "Label",
+    "Prediction",
+    "Prompts",
+    "Rle",
+    "Sample",
+    "Skipped",
+    "Source",
+]
 
 Source = Literal["manual", "semi_automatic", "automatic"]
 """The stage of the data engine that a mask comes from (SAM, section 4)."""
@@ -87,18 +99,21 @@ class Example:
     boxes: Float[Tensor, "n 4"]  # XYXY, model frame, around the whole pixels of the mask
 
 
+_Moved = TypeVar("_Moved", bound="_Tensors")  # what typing.Self says, which the shape checks of the tests refuse
+
+
 class _Tensors:
     """Moves the tensors of a frozen dataclass; Lightning needs ``to``, torch's loader ``pin_memory``."""
 
     __slots__ = ()
 
-    def to(self, device: torch.device | str, **kwargs: Any) -> Self:
+    def to(self: _Moved, device: torch.device | str, **kwargs: Any) -> _Moved:
         return self._map(lambda tensor: tensor.to(device, **kwargs))
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self: _Moved) -> _Moved:
         return self._map(Tensor.pin_memory)
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+    def _map(self: _Moved, function: Callable[[Tensor], Tensor]) -> _Moved:
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         moved = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **moved)  # type: ignore[type-var]
@@ -132,10 +147,10 @@ class Prompts(_Tensors):
     image_index: Int[Tensor, " n"]
     points: Float[Tensor, "n k 2"]  # (x, y)
     labels: Int[Tensor, "n k"]
-    masks: Float[Tensor, "n 4*g 4*g"] | None = None  # logits
+    masks: Float[Tensor, "n q q"] | None = None  # logits
     has_mask: Bool[Tensor, " n"] | None = None  # None: all have one (where `masks` is given)
 
-    def rows(self, rows: slice | Int[Tensor, " m"]) -> Self:
+    def rows(self, rows: slice | Int[Tensor, " m"]) -> Prompts:
         """Some of the prompts."""
         return self._map(lambda tensor: tensor[rows])
 
@@ -144,7 +159,7 @@ class Prompts(_Tensors):
 class Decoded:
     """What the decoder says of N prompts: M masks each, at a quarter of the model frame's resolution."""
 
-    logits: Float[Tensor, "n m 4*g 4*g"]  # model frame, above 0 is inside
+    logits: Float[Tensor, "n m q q"]  # model frame, above 0 is inside
     ious: Float[Tensor, "n m"]  # the decoder's own estimate of each mask's IoU; unbounded
 
 
@@ -154,4 +169,4 @@ class Prediction:
 
     masks: Bool[Tensor, "n m h w"]  # image frame
     ious: Float[Tensor, "n m"]
-    logits: Float[Tensor, "n m 4*g 4*g"]  # model frame, fit to be given back as `mask`
+    logits: Float[Tensor, "n m q q"]  # model frame, fit to be given back as `mask`

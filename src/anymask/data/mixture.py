@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import random
 from bisect import bisect
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -67,7 +66,9 @@ class Mixture:
         """
         unknown = set(oversample) - {"manual", "semi_automatic", "automatic"}
         if unknown or any(factor < 0 for factor in oversample.values()):
-            raise UserError(f"oversample wants factors for manual, semi_automatic and automatic, not {dict(oversample)}")
+            raise UserError(
+                f"oversample wants factors for manual, semi_automatic and automatic, not {dict(oversample)}"
+            )
         weighted = [
             (shard_set, source, count, count * oversample.get(source, 1.0) * weight)
             for shard_set, weight in zip(sets, weights or [1.0] * len(sets), strict=True)
@@ -90,13 +91,11 @@ class Mixture:
         )
         return cls(parts)
 
-    def table(self, seen: Mapping[str, int] | None = None) -> list[tuple[str, int, float, float | None]]:
-        """(label, samples, expected share, seen share) of each part; ``seen`` counts draws by label."""
-        total = sum(seen.values()) if seen else 0
-        return [
-            (part.label, part.samples, part.share, seen.get(part.label, 0) / total if seen and total else None)
-            for part in self.parts
-        ]
+    def by_source(self) -> dict[Source, tuple[int, float]]:
+        """Samples and expected share of the draws of each source, over all shard sets."""
+        sources = sorted({part.source for part in self.parts})
+        of = {source: [part for part in self.parts if part.source == source] for source in sources}
+        return {s: (sum(part.samples for part in of[s]), sum(part.share for part in of[s])) for s in sources}
 
 
 class Draws:

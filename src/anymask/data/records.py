@@ -72,7 +72,7 @@ def source_of(raw: RawSample, default: Source) -> Source:
         stated = _SOURCE.decode(raw.files["json"]).source
     except (KeyError, msgspec.MsgspecError):
         return default
-    return stated if stated in SOURCES else default  # type: ignore[return-value]
+    return stated if stated in SOURCES else default
 
 
 def parse(raw: RawSample, default_source: Source) -> Sample:
@@ -121,7 +121,7 @@ def _image_of(raw: RawSample) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
-    """RGB of a JPEG or PNG file as stored, whatever its EXIF orientation. Raises BadSample for a damaged or huge one."""
+    """RGB of a JPEG or PNG file as stored, whatever its EXIF orientation. Raises BadSample if damaged or huge."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
         _check_pixels(height, width)
@@ -130,11 +130,11 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
         if decoded is None:
             raise BadSample("the photograph cannot be decoded")
-        return decoded  # type: ignore[return-value]
+        return decoded
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
         _check_pixels(height, width)
-        return simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False)  # type: ignore[no-any-return]
+        return simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False)
     except BadSample:
         raise
     except (ValueError, RuntimeError) as error:

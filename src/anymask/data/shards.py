@@ -195,7 +195,7 @@ def _read_manifest(folder: Path, source: Source) -> ShardSet:
 def _known_source(name: str) -> Source:
     if name not in SOURCES:
         raise ValueError(f"unknown source {name!r}")
-    return name  # type: ignore[return-value]
+    return name
 
 
 def _count_photographs(url: str) -> int:

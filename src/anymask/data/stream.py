@@ -1,7 +1,7 @@
 """Batches from draws: bad samples are passed over and reported, and the loader can go on where it stopped.
 
-    Draws ──parse──> Sample ──ToExample──> Example ──collate──> Batch        (in each worker)
-    TrainLoader.state_dict(): batches given so far and draws of each slot    (in the checkpoint)
+Draws ──parse──> Sample ──ToExample──> Example ──collate──> Batch        (in each worker)
+TrainLoader.state_dict(): batches given so far and draws of each slot    (in the checkpoint)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a stored sample to what a model trains on: the photograph in the model frame, some masks on the loss's lattice."""
+"""From a stored sample to what a model trains on: the photograph in the model frame, masks on the loss's lattice."""
 
 from __future__ import annotations
 

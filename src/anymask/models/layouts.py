@@ -13,7 +13,15 @@ from torch import Tensor
 
 from anymask.models.sam import Architecture
 
-__all__ = ["architecture_of", "from_mae", "from_transformers", "is_mae", "is_transformers", "to_transformers", "transformers_config"]
+__all__ = [
+    "architecture_of",
+    "from_mae",
+    "from_transformers",
+    "is_mae",
+    "is_transformers",
+    "to_transformers",
+    "transformers_config",
+]
 
 Weights = dict[str, Tensor]
 
@@ -48,6 +56,7 @@ _SHARED_COPY = "prompt_encoder.shared_embedding.positional_embedding"
 
 
 def is_transformers(weights: Weights) -> bool:
+    """Whether the names are those of ``transformers.SamModel``."""
     return "vision_encoder.pos_embed" in weights
 
 
@@ -109,6 +118,7 @@ def transformers_config(architecture: Architecture) -> dict[str, Any]:
 
 
 def is_mae(weights: Weights) -> bool:
+    """Whether the names are those of a masked autoencoder as published."""
     return "blocks.0.norm1.weight" in weights and "patch_embed.proj.weight" in weights
 
 

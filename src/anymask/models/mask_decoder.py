@@ -26,6 +26,8 @@ MASK_TOKENS = 4
 
 
 class MaskDecoder(nn.Module):
+    """Prompt tokens and image embeddings to masks and estimates of their IoU (SAM, figure 14)."""
+
     def __init__(self, *, dim: int, depth: int, heads: int, mlp_dim: int, iou_dim: int, dropout: float) -> None:
         super().__init__()
         self.transformer = TwoWayTransformer(depth=depth, dim=dim, heads=heads, mlp_dim=mlp_dim, dropout=dropout)
@@ -44,7 +46,7 @@ class MaskDecoder(nn.Module):
         image_index: Int[Tensor, " n"],
         present: Bool[Tensor, "n k"] | None,
         outputs: slice,
-    ) -> tuple[Float[Tensor, "n m 4*g 4*g"], Float[Tensor, "n m"]]:
+    ) -> tuple[Float[Tensor, "n m q q"], Float[Tensor, "n m"]]:
         """Mask logits and estimated IoUs of the mask tokens in ``outputs``.
 
         Points that are not ``present`` are seen by nobody.
@@ -78,23 +80,24 @@ class Upscaling(nn.Sequential):
 
     def forward(  # type: ignore[override]
         self, tokens: Float[Tensor, "n l c"], weights: Float[Tensor, "n m c8"]
-    ) -> Float[Tensor, "n m 4*g 4*g"]:
-        number, length, _ = tokens.shape
-        grid = int(length**0.5)
+    ) -> Float[Tensor, "n m q q"]:
+        grid = int(tokens.shape[1] ** 0.5)
         norm = cast(LayerNorm2d, self[1])
-        x = _spread(self[0], tokens).view(number, length * 4, -1)
+        x = _spread(self[0], tokens)
         x = F.gelu(F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps))
-        x = F.gelu(_spread(self[3], x)).view(number, length * 16, -1)
+        x = F.gelu(_spread(self[3], x))
         logits = torch.bmm(weights, x.transpose(1, 2))  # n m (gy gx ay ax by bx)
-        cells = logits.view(number, -1, grid, grid, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
-        return cells.reshape(number, -1, 4 * grid, 4 * grid)
+        cells = logits.unflatten(2, (grid, grid, 2, 2, 2, 2)).permute(0, 1, 2, 4, 6, 3, 5, 7)
+        return cells.reshape(*weights.shape[:2], 4 * grid, 4 * grid)
 
 
-def _spread(convolution: nn.Module, tokens: Float[Tensor, "n l c"]) -> Float[Tensor, "n l d"]:
-    """A transposed convolution whose patches do not overlap; the result ends in (ky kx channels)."""
-    assert isinstance(convolution, nn.ConvTranspose2d) and convolution.bias is not None
+def _spread(convolution: nn.Module, tokens: Float[Tensor, "n l c"]) -> Float[Tensor, "n 4*l d"]:
+    """A transposed convolution whose patches do not overlap: four tokens (ky kx) in the place of each."""
+    assert isinstance(convolution, nn.ConvTranspose2d)
+    assert convolution.bias is not None
     weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
-    return F.linear(tokens, weight, convolution.bias.repeat(4))
+    spread = F.linear(tokens, weight, convolution.bias.repeat(4))
+    return spread.unflatten(2, (4, -1)).flatten(1, 2)
 
 
 class Mlp(nn.Module):

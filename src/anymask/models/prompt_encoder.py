@@ -23,6 +23,8 @@ __all__ = ["PromptEncoder"]
 
 
 class PromptEncoder(nn.Module):
+    """Points, boxes and masks to embeddings (SAM, appendix A)."""
+
     def __init__(self, *, embedding_dim: int, grid: int, image_size: int, click_rounds: int = 0) -> None:
         """``click_rounds`` above 0 adds a learned embedding of a point's place in the order of clicks.
 
@@ -41,7 +43,7 @@ class PromptEncoder(nn.Module):
     def points(self, points: Float[Tensor, "n k 2"], labels: Int[Tensor, "n k"]) -> Float[Tensor, "n k c"]:
         """One token per point; points in the model frame, labels as in ``structures.Label``."""
         place = self.pe_layer((points + 0.5) / self.image_size)  # a pixel's centre is half a pixel from its corner
-        kinds = torch.stack([self.not_a_point_embed.weight[0], *(e.weight[0] for e in self.point_embeddings)])
+        kinds = torch.cat([self.not_a_point_embed.weight, *self.point_embeddings.parameters()])
         is_point = (labels >= Label.BACKGROUND)[..., None]
         tokens = torch.where(is_point, place, 0.0) + kinds[labels.clamp(min=Label.PADDING) + 1]
         if self.click_round_embed is not None:
@@ -95,7 +97,7 @@ class MaskDownscaling(nn.Sequential):
             nn.Conv2d(16, embedding_dim, 1),
         )
 
-    def forward(self, masks: Float[Tensor, "n 4*g 4*g"]) -> Float[Tensor, "n l c"]:
+    def forward(self, masks: Float[Tensor, "n q q"]) -> Float[Tensor, "n l c"]:
         number, side = masks.shape[:2]
         grid = side // 4
         # y = 4 gy + 2 ay + by, and so for x: to n, (gy gx), (ay ax), (by bx)

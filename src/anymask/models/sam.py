@@ -1,7 +1,7 @@
 """Sam: the encoder once per image, the decoder for any number of prompts on any of the images (SAM, section 3).
 
-    embeddings = sam.encode(images, sizes)
-    decoded = sam.decode(embeddings, prompts, outputs=AMBIGUOUS)
+embeddings = sam.encode(images, sizes)
+decoded = sam.decode(embeddings, prompts, outputs=AMBIGUOUS)
 """
 
 from __future__ import annotations
@@ -63,7 +63,15 @@ class Architecture:
 
 ARCHITECTURES = {
     "tiny": Architecture(
-        image_size=256, width=192, depth=6, heads=3, global_blocks=(1, 3, 5), window=8, dim=128, mlp_dim=256, iou_dim=128
+        image_size=256,
+        width=192,
+        depth=6,
+        heads=3,
+        global_blocks=(1, 3, 5),
+        window=8,
+        dim=128,
+        mlp_dim=256,
+        iou_dim=128,
     ),
     "vit_b": Architecture(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
     "vit_l": Architecture(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
@@ -182,8 +190,8 @@ class Sam(nn.Module):
     def _decode(self, image: Tensor, positions: Tensor, prompts: Prompts, outputs: slice) -> Decoded:
         sparse = self.prompt_encoder.points(prompts.points, prompts.labels).to(image.dtype)
         dense = self.prompt_encoder.dense(prompts).to(image.dtype)
-        present = prompts.labels != Label.ABSENT
-        if present.device.type == "cpu" and bool(present.all()):
+        present: Tensor | None = prompts.labels != Label.ABSENT
+        if self.device.type == "cpu" and bool((prompts.labels != Label.ABSENT).all()):
             present = None  # asking costs an accelerator more than the mask does
         logits, ious = self.mask_decoder(image, positions, sparse, dense, prompts.image_index, present, outputs)
         return Decoded(logits, ious)

@@ -26,6 +26,8 @@ ImageTokens = Float[Tensor, "n l c"]
 
 
 class TwoWayTransformer(nn.Module):
+    """Tokens attend to the image and the image to the tokens, ``depth`` times (SAM, figure 14)."""
+
     def __init__(self, *, depth: int, dim: int, heads: int, mlp_dim: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
@@ -132,7 +134,7 @@ class Attention(nn.Module):
     def image_to_tokens(
         self, x: Tensor, keys: PromptTokens, values: PromptTokens, shared_by: Tensor | None, present: Tensor | None
     ) -> ImageTokens:
-        """Image tokens ``x`` ask the prompt. Scores lie as n h t l: the softmax runs over the few, not the last axis."""
+        """Image tokens ``x`` ask the prompt. Scores lie as n h t l: the softmax runs over the few tokens."""
         k = self._split(self.k_proj(keys)) * self.scale
         v = self._split(self.v_proj(values))
         is_absorbed = self._is_cheaper_absorbed(keys)
@@ -186,4 +188,4 @@ def _product(per_prompt: Float[Tensor, "n h s d"], other: Tensor) -> Float[Tenso
     if len(other) != 1:
         return per_prompt @ other
     rows = per_prompt.transpose(0, 1).flatten(1, 2)  # h (n s) d
-    return torch.bmm(rows, other[0]).unflatten(1, (len(per_prompt), -1)).transpose(0, 1)
+    return torch.bmm(rows, other[0]).unflatten(1, (len(per_prompt), per_prompt.shape[2])).transpose(0, 1)

@@ -33,7 +33,7 @@ class Optimisation:
         groups = parameter_groups(
             sam, depth=depth, lr=self.lr, layer_decay=self.layer_decay, weight_decay=self.weight_decay
         )
-        optimiser = AdamW(groups, lr=self.lr, betas=tuple(self.betas))
+        optimiser = AdamW(groups, lr=self.lr, betas=(self.betas[0], self.betas[1]))
         return optimiser, LambdaLR(optimiser, lambda step: learning_rate_factor(self, step))
 
 

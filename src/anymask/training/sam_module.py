@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -197,8 +197,9 @@ class SamModule(L.LightningModule):
 
     def _update_average(self) -> None:
         if self.ema is not None:
-            own, average = list(self.sam.parameters()), list(self.ema.parameters())
-            torch._foreach_lerp_(average, [p.detach() for p in own], 1 - self.ema_decay)
+            own = [parameter.detach() for parameter in self.sam.parameters()]
+            average = [parameter.detach() for parameter in self.ema.parameters()]
+            torch._foreach_lerp_(average, own, 1 - self.ema_decay)
 
     def _log_rounds(self, rounds: Float[Tensor, "rounds columns"], objects: int) -> None:
         mean = rounds.mean(dim=0)
@@ -234,15 +235,18 @@ class SamModule(L.LightningModule):
             )
             confident = pick(ious, turn.confident)
             if turn.number == 0:
-                self.val_iou["miou@1"].update(confident)
-                self.val_iou["oracle@1"].update(ious.amax(dim=1))
-                self.val_iou["calibration"].update((pick(turn.decoded.ious, turn.confident) - confident).abs())
-        self.val_iou["miou@5"].update(confident)
+                error = (pick(turn.decoded.ious, turn.confident) - confident).abs()
+                for name, value in {"miou@1": confident, "oracle@1": ious.amax(dim=1), "calibration": error}.items():
+                    self._val_metric(name).update(value)
+        self._val_metric("miou@5").update(confident)
 
     def on_validation_epoch_end(self) -> None:
-        for name, metric in self.val_iou.items():
-            self.log(f"val/{name}", metric.compute(), prog_bar=name != "calibration")  # type: ignore[operator]
-            metric.reset()  # type: ignore[operator]
+        for name in self.val_iou:
+            self.log(f"val/{name}", self._val_metric(name).compute(), prog_bar=name != "calibration")
+            self._val_metric(name).reset()
+
+    def _val_metric(self, name: str) -> MeanMetric:
+        return cast(MeanMetric, self.val_iou[name])
 
     @property
     def generator(self) -> torch.Generator:
@@ -293,6 +297,3 @@ def _sub_module(sam: Sam, name: str) -> nn.Module:
     except AttributeError:
         parts = ", ".join(child for child, _ in sam.named_children())
         raise UserError(f"cannot freeze {name!r}: the model has no such part; there are {parts} and theirs") from None
-
-
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]

@@ -1,0 +1,96 @@
+"""The loaders of a training run, as Lightning wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from anymask.data.collate import collate
+from anymask.data.mixture import Mixture, seeded
+from anymask.data.records import BadSample
+from anymask.data.shards import ShardSet
+from anymask.data.stream import TrainBatches, TrainLoader, read_samples
+from anymask.data.transforms import ToExample
+from anymask.structures import Batch, Skipped
+
+__all__ = ["HeldOutBatches", "Loading", "ShardsDataModule"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loading:
+    """How samples reach the device."""
+
+    images_per_batch: int = 2
+    workers: int = 2
+    shuffle_buffer: int = 100  # samples of each part of the mixture that wait to be drawn
+    max_bad_share: float = 0.05  # of all samples; more of them that cannot be used end the run
+    validation_images: int = 40  # the first of the held-out ones
+
+    def __post_init__(self) -> None:
+        assert self.images_per_batch > 0
+        assert self.workers >= 0
+
+
+class ShardsDataModule(L.LightningDataModule):
+    """``batches`` is the length of the whole run: there are no epochs, and a run goes on inside its only one."""
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        held_out: ShardSet,
+        transform: ToExample,
+        loading: Loading,
+        *,
+        batches: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.mixture = mixture
+        self.held_out = held_out
+        self.transform = transform
+        self.loading = loading
+        self.batches = batches
+        self.seed = seed
+
+    def train_dataloader(self) -> TrainLoader:
+        assert self.trainer is not None
+        loading = self.loading
+        batches = TrainBatches(
+            self.mixture,
+            self.transform,
+            images=loading.images_per_batch,
+            seed=self.seed,
+            rank=self.trainer.global_rank,
+            world=self.trainer.world_size,
+            workers=loading.workers,
+            shuffle_buffer=loading.shuffle_buffer,
+            max_bad_share=loading.max_bad_share,
+        )
+        pin_memory = torch.cuda.is_available()
+        return TrainLoader(batches, length=self.batches, workers=loading.workers, pin_memory=pin_memory)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        batches = HeldOutBatches(self.held_out, self.transform, limit=self.loading.validation_images)
+        return DataLoader(batches, batch_size=None, generator=torch.Generator())
+
+
+class HeldOutBatches(IterableDataset[Batch]):
+    """The first held-out photographs, one a batch, each time with the same masks; bad ones are left out."""
+
+    def __init__(self, shards: ShardSet, transform: ToExample, *, limit: int) -> None:
+        super().__init__()
+        self.shards, self.limit = shards, limit
+        self.transform = replace(transform, masks_per_image=100)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for sample in read_samples(self.shards, limit=self.limit):
+            if isinstance(sample, Skipped):
+                continue
+            try:
+                yield collate([self.transform(sample, seeded("held out", sample.key))])
+            except BadSample:
+                continue

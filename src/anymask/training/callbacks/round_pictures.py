@@ -1,0 +1,113 @@
+"""Pictures of the rounds: for a few held-out objects what was asked, what was answered, and what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import lightning as L
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor
+
+from anymask.drawing import TRUE, draw_box, draw_clicks, draw_error, jpeg, overlay, tile
+from anymask.models.checkpoints import write_atomically
+from anymask.regions import resize_logits
+from anymask.rounds import Turn, play
+from anymask.structures import Batch, Decoded, Label, Prompts
+from anymask.training.sam_module import SamModule, objects_of
+
+__all__ = ["RoundPictures"]
+
+Picture = UInt8[np.ndarray, "h w 3"]
+
+SIDE = 192
+"""Of each of the small pictures, in pixels."""
+
+
+class RoundPictures(L.Callback):
+    """After each validation one picture in ``pictures/`` and in wandb: two rows for each object.
+
+    Above the photograph with the truth, then each round's prompts and prediction; below it the errors.
+    """
+
+    def __init__(self, folder: Path, *, objects: int) -> None:
+        self.folder = folder / "pictures"
+        self.objects = objects
+        self._batch: Batch | None = None  # the first held-out one
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx == 0:
+            self._batch = batch
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        assert isinstance(module, SamModule)
+        if self._batch is None or not trainer.is_global_zero:
+            return
+        picture = jpeg(draw_rounds(module, self._batch, self.objects))
+        path = self.folder / f"step_{trainer.global_step:07d}.jpg"
+        write_atomically(path, lambda part: part.write_bytes(picture))
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("rounds", [str(path)], step=trainer.global_step)
+
+
+@torch.no_grad()
+def draw_rounds(module: SamModule, batch: Batch, number: int) -> Picture:
+    """The rounds of training on the first objects of a batch, drawn with a generator of their own."""
+    sam = module.best
+    objects = objects_of(batch, sam)
+    embeddings = sam.encode(batch.images, batch.sizes)
+    generator = torch.Generator(sam.device).manual_seed(0)
+
+    def decode(prompts: Prompts, outputs: slice) -> Decoded:
+        return sam.decode(embeddings, prompts, outputs=outputs)
+
+    turns = list(play(module.rounds, module.first_prompt, objects, decode, generator))
+    rows = []
+    for index in range(min(number, len(batch.boxes))):
+        photograph = batch.images[batch.image_index[index]].permute(1, 2, 0).cpu().numpy()
+        rows += _object_rows(photograph, batch.targets[index], turns, index)
+    return tile(rows)
+
+
+def _object_rows(
+    photograph: Picture, target: Bool[Tensor, "r r"], turns: list[Turn], index: int
+) -> list[list[Picture]]:
+    small = cv2.resize(photograph, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    scale = SIDE / photograph.shape[0]
+    true = _enlarged(target)
+    above, below = [overlay(small, true, TRUE)], [small]
+    for turn in turns:
+        predicted = _enlarged(_answer(turn, index, target.shape[-1]))
+        labels = turn.prompts.labels[index]
+        above.append(_draw_prompts(overlay(small, predicted), turn.prompts.points[index] * scale, labels))
+        below.append(draw_error(small, predicted, true))
+    return [above, below]
+
+
+def _answer(turn: Turn, index: int, side: int) -> Bool[Tensor, "r r"]:
+    logits = turn.decoded.logits[index, turn.confident[index]]
+    return resize_logits(logits[None, None].float(), side)[0, 0] > 0
+
+
+def _enlarged(mask: Bool[Tensor, "r r"]) -> Bool[np.ndarray, "s s"]:
+    small = mask.cpu().numpy().astype(np.uint8)
+    return cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST).astype(bool)
+
+
+def _draw_prompts(picture: Picture, points: Float[Tensor, "k 2"], labels: Int[Tensor, " k"]) -> Picture:
+    corners = points[labels >= Label.CORNER_TOP_LEFT]
+    if len(corners):
+        picture = draw_box(picture, corners.flatten().cpu().numpy())
+    return draw_clicks(picture, points.cpu().numpy(), labels.cpu().numpy())
