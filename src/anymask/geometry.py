@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
-__all__ = ["Frame", "resize_image"]
+__all__ = ["Frame", "crop_to_content", "resize_image"]
 
 
 @dataclass(frozen=True, slots=True)

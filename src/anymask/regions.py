@@ -13,8 +13,8 @@ Pixels = tuple[Int[Tensor, "n 2"], Bool[Tensor, " n"]]
 """(column, row) of one pixel of each bitmap, and whether the bitmap has any."""
 
 
-def mask_iou(predicted: Bool[Tensor, "*n h w"], true: Bool[Tensor, "*n h w"]) -> Float[Tensor, "*n"]:
-    """Intersection over union of masks paired by position; two empty masks agree: 1.
+def mask_iou(predicted: Bool[Tensor, "*#n h w"], true: Bool[Tensor, "*#n h w"]) -> Float[Tensor, "*#n"]:
+    """Intersection over union of masks paired by position, leading axes broadcast; two empty masks agree: 1.
 
     >>> mask_iou(torch.ones(1, 2, 2, dtype=torch.bool), torch.eye(2, dtype=torch.bool)[None])
     tensor([0.5000])

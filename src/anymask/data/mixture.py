@@ -57,7 +57,7 @@ class Mixture:
         cls,
         sets: Sequence[ShardSet],
         *,
-        oversample: Mapping[str, float],
+        oversample: Mapping[Source, float],
         weights: Sequence[float] | None = None,
     ) -> Mixture:
         """``oversample`` says how many times as often a sample of a source is drawn (the paper: 10, 10 and 1).

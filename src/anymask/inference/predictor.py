@@ -183,7 +183,7 @@ def _mask(mask: Any, side: int) -> Float[Tensor, "n a a"]:
     return masks
 
 
-def _tensor(value: Any, name: str, shape: str, dims: int) -> Float[Tensor, "..."]:
+def _tensor(value: Any, name: str, shape: str, dims: int) -> Float[Tensor, "*n"]:
     """As float32 on the CPU, with the leading N if it was left out."""
     try:
         tensor = torch.as_tensor(value).detach().to("cpu", torch.float32)

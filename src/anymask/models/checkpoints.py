@@ -97,9 +97,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint at {path}") from None
     except pickle.UnpicklingError:
-        raise UserError(f"{path} is refused: it holds more than tensors and plain values, and could run code") from None
-    except (RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"{path} cannot be read, it is damaged or cut short: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path} is refused: it is no checkpoint, or it could run code when read") from None
+    except Exception as error:  # unpickling damaged bytes can raise anything
+        reason = str(error).partition("\n")[0] or "it is empty"
+        raise UserError(f"{path} cannot be read, it is damaged or cut short: {reason}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
     return content

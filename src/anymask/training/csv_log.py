@@ -49,6 +49,6 @@ class CsvLog(Logger):
     def drop_after(self, step: int) -> None:
         """Forget what was logged after ``step``, the step of the checkpoint that the run goes on from."""
         with self.path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["value"] and int(row["step"]) < step]
+            rows = [row for row in csv.DictReader(file) if row["value"] and int(row["step"]) <= step]
         kept = [",".join(HEADER), *(f"{row['step']},{row['name']},{row['value']}" for row in rows)]
         write_atomically(self.path, lambda part: part.write_text("\n".join(kept) + "\n"))

@@ -14,7 +14,7 @@ divided by the number of objects of all accumulated batches, so that each object
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import lightning as L
@@ -93,6 +93,7 @@ class SamModule(L.LightningModule):
         self._random_state: dict[str, Any] = {}  # from a checkpoint, until training starts
         self._objects = 0  # whose gradients are summed so far
         self._loss: Tensor | None = None
+        self._norm = torch.zeros(())  # of the last step's gradient, before clipping
         self._keys: list[str] = []
         self.val_iou = nn.ModuleDict({name: MeanMetric() for name in ("miou@1", "oracle@1", "miou@5", "calibration")})
 
@@ -182,7 +183,7 @@ class SamModule(L.LightningModule):
         gradients = [p.grad for p in self.sam.parameters() if p.grad is not None]
         torch._foreach_div_(gradients, float(self._objects))
         norm = nn.utils.clip_grad_norm_([p for p in self.sam.parameters() if p.grad is not None], self.clip_norm)
-        self.log("train/gradient_norm", norm)
+        self._norm = norm.detach()
         return norm
 
     def _report_nonfinite(self, keys: list[str]) -> None:
@@ -203,21 +204,28 @@ class SamModule(L.LightningModule):
 
     def _log_rounds(self, rounds: Float[Tensor, "rounds columns"], objects: int) -> None:
         mean = rounds.mean(dim=0)
-        self.log("loss", mean[:3].sum(), prog_bar=True, logger=False)
-        self.log("iou", mean[3], prog_bar=True, logger=False)
+        self.log("loss", mean[: len(TERMS)].sum(), prog_bar=True, logger=False)
+        self.log("iou", mean[len(TERMS)], prog_bar=True, logger=False)
         if self.trainer.global_step % self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         names = [*TERMS, "true_iou", "predicted_iou"]
-        logged = {f"train/{name}": mean[i] for i, name in enumerate(names)}
-        logged |= {
-            f"train/{name}/round_{number:02d}": rounds[number, i]
-            for i, name in enumerate(names)
-            for number in range(len(rounds))
+        table = dict(zip(names, torch.cat([mean[None], rounds]).t().tolist(), strict=True))  # one wait for the device
+        told = {f"train/{name}": values[0] for name, values in table.items()}
+        told |= {
+            f"train/{name}/round_{number:02d}": value
+            for name, values in table.items()
+            for number, value in enumerate(values[1:], start=1)
         }
-        logged["train/loss"] = mean[:3].sum()
-        logged["train/objects"] = torch.tensor(float(objects))
-        logged["train/lr"] = torch.tensor(cast(LightningOptimizer, self.optimizers()).param_groups[-1]["lr"])
-        self.log_dict(logged)
+        told["train/loss"] = sum(told[f"train/{term}"] for term in TERMS)
+        told["train/objects"] = objects
+        told["train/gradient_norm"] = float(self._norm)
+        told["train/lr"] = cast(LightningOptimizer, self.optimizers()).param_groups[-1]["lr"]
+        self.tell(told)
+
+    def tell(self, figures: Mapping[str, float]) -> None:
+        """To all logs at once: what Lightning collects it writes after the step's checkpoint, and a kill loses it."""
+        for logger in self.loggers:
+            logger.log_metrics(dict(figures), step=self.trainer.global_step)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         sam = self.best
@@ -241,8 +249,12 @@ class SamModule(L.LightningModule):
         self._val_metric("miou@5").update(confident)
 
     def on_validation_epoch_end(self) -> None:
+        reached = {f"val/{name}": self._val_metric(name).compute() for name in self.val_iou}
+        self.log_dict(reached, logger=False)
+        for name in ("miou@1", "miou@5"):
+            self.log(name, reached[f"val/{name}"], prog_bar=True, logger=False)
+        self.tell({name: float(value) for name, value in reached.items()})
         for name in self.val_iou:
-            self.log(f"val/{name}", self._val_metric(name).compute(), prog_bar=name != "calibration")
             self._val_metric(name).reset()
 
     def _val_metric(self, name: str) -> MeanMetric:

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 
 from anymask.structures import Batch
+from anymask.training.sam_module import SamModule
 
 __all__ = ["BadSamples"]
 
@@ -25,7 +26,8 @@ class BadSamples(L.Callback):
         if batch.skipped:
             self.count += len(batch.skipped)
             self._append([{"shard": s.shard, "key": s.key, "reason": s.reason} for s in batch.skipped])
-            module.log("data/bad_samples", float(self.count))
+            assert isinstance(module, SamModule)
+            module.tell({"data/bad_samples": self.count})
 
     def on_nonfinite_loss(self, trainer: L.Trainer, keys: Sequence[str]) -> None:
         """Called by the module when a step was left out."""

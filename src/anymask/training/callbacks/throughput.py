@@ -9,6 +9,7 @@ import lightning as L
 import torch
 
 from anymask.structures import Batch
+from anymask.training.sam_module import SamModule
 
 __all__ = ["Throughput"]
 
@@ -45,7 +46,8 @@ class Throughput(L.Callback):
     ) -> None:
         self._ready = time.perf_counter()
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            module.log_dict(self._figures(module.device))
+            assert isinstance(module, SamModule)
+            module.tell(self._figures(module.device))
             self._restart()
 
     def _figures(self, device: torch.device) -> dict[str, float]:

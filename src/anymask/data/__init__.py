@@ -1,0 +1,1 @@
+"""Samples: records, shards, mixture, transforms, batches."""

@@ -1,0 +1,1 @@
+"""The zero-shot suite: tasks, result files, reports."""

@@ -1,0 +1,50 @@
+"""Where a result comes from: the code, the weights and the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+__all__ = ["code_commit", "hardware", "sha256_of"]
+
+
+def code_commit() -> str | None:
+    """The commit that this code is at, with ``-dirty`` if it was changed since; None outside a repository."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def sha256_of(path: Path) -> str | None:
+    """Of a file, or of the weights in a folder of transformers; None where there is neither."""
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        return None
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hardware(device: torch.device) -> str:
+    """The accelerator's name, or the processor's with the threads that torch uses."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())

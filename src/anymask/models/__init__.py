@@ -1,0 +1,1 @@
+"""SAM in pure torch, and its weights in files."""

@@ -1,0 +1,92 @@
+"""One training run: a module and its data in a Trainer, with everything that it leaves in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers.logger import Logger
+from msgspec import Meta
+
+from anymask.data.datamodule import ShardsDataModule
+from anymask.training.callbacks import BadSamples, MixtureTable, RoundPictures, Throughput
+from anymask.training.checkpointing import AtomicCheckpointIO, Checkpoints
+from anymask.training.sam_module import SamModule
+
+__all__ = ["RunSettings", "fit"]
+
+Count = Annotated[int, Meta(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSettings:
+    """How long, on what, and how often something is written. A step is one of the optimiser."""
+
+    steps: Count
+    accumulate: Count = 1  # batches of one step
+    accelerator: str = "auto"
+    devices: Literal[1] = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    log_every: Count = 10
+    validate_every: Count = 500
+    checkpoint_every: Count = 500
+    keep_checkpoints: Count = 2
+    pictured_objects: Count = 4
+    progress_bar: bool = True
+
+    @property
+    def batches(self) -> int:
+        """Of the whole run."""
+        return self.steps * self.accumulate
+
+
+def fit(
+    module: SamModule,
+    data: ShardsDataModule,
+    settings: RunSettings,
+    folder: Path,
+    loggers: Sequence[Logger],
+    *,
+    resume: Path | None = None,
+) -> Path:
+    """Train to the end, from the start or from a checkpoint; returns the file with the final weights."""
+    trainer = L.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        precision=settings.precision,
+        max_epochs=1,  # of the length of the run: a stream has no epochs, and a run goes on inside its only one
+        val_check_interval=min(settings.validate_every, settings.steps) * settings.accumulate,
+        num_sanity_val_steps=0,  # it would draw random numbers that a resumed run does not
+        log_every_n_steps=settings.log_every,
+        logger=list(loggers),
+        callbacks=_callbacks(data, settings, folder),
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=folder,
+        enable_progress_bar=settings.progress_bar,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    final = folder / "checkpoints" / "final.ckpt"
+    trainer.save_checkpoint(final, weights_only=True)
+    return final
+
+
+def _callbacks(data: ShardsDataModule, settings: RunSettings, folder: Path) -> list[Callback]:
+    return [
+        MixtureTable(data.mixture),
+        BadSamples(folder),
+        Throughput(),
+        RoundPictures(folder, objects=settings.pictured_objects),
+        Checkpoints(folder, every=settings.checkpoint_every, keep=settings.keep_checkpoints),
+        *([_ProgressBar()] if settings.progress_bar else []),
+    ]
+
+
+class _ProgressBar(RichProgressBar):
+    def get_metrics(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
+        """Without the logger's name for the run."""
+        return {name: value for name, value in super().get_metrics(trainer, module).items() if name != "v_num"}

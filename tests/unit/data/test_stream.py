@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from anymask.data.mixture import Mixture
+from anymask.data.shards import ShardSet, ShardWriter
+from anymask.data.stream import TrainBatches, TrainLoader, read_samples
+from anymask.data.transforms import ToExample
+from anymask.errors import UserError
+from anymask.structures import Batch, Sample, Skipped, Source
+
+Write = Callable[..., Path]
+Draw = Callable[..., dict[str, bytes]]
+OVERSAMPLE: dict[Source, float] = {"manual": 10.0, "automatic": 1.0}
+
+
+def _loader(
+    folder: Path, *, workers: int = 0, length: int = 12, images: int = 2, seed: int = 0, max_bad_share: float = 0.5
+) -> TrainLoader:
+    batches = TrainBatches(
+        Mixture.of([ShardSet.open(str(folder))], oversample=OVERSAMPLE),
+        ToExample(image_size=32, loss_size=16, masks_per_image=2),
+        images=images,
+        seed=seed,
+        rank=0,
+        world=1,
+        workers=workers,
+        shuffle_buffer=3,
+        max_bad_share=max_bad_share,
+    )
+    return TrainLoader(batches, length=length, workers=workers, pin_memory=False)
+
+
+def _same(first: Batch, second: Batch) -> bool:
+    pairs = [(getattr(first, f.name), getattr(second, f.name)) for f in fields(Batch)]
+    return all(torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in pairs)
+
+
+@pytest.fixture
+def partly_bad(tmp_path: Path, draw_record: Draw) -> Path:
+    """Ten scenes, of which sa_3 is a truncated photograph and sa_7 a broken annotation."""
+    with ShardWriter(tmp_path / "partly_bad") as writer:
+        for number in range(10):
+            files = draw_record(number)
+            if number == 3:
+                files["jpg"] = files["jpg"][:200]
+            if number == 7:
+                files["json"] = files["json"][:-40]
+            writer.write(f"sa_{number}", files, source="manual")
+    return tmp_path / "partly_bad"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_goes_on_exactly_where_it_stopped(tiny_shards: Path, workers: int) -> None:
+    whole = list(_loader(tiny_shards, workers=workers))
+    assert len(whole) == 12
+    for stopped_after in (3, 6):
+        first = _loader(tiny_shards, workers=workers)
+        assert all(map(_same, islice(first, stopped_after), whole))
+        state = first.state_dict()
+        second = _loader(tiny_shards, workers=workers)
+        second.load_state_dict(state)
+        rest = list(second)
+        assert len(rest) == 12 - stopped_after
+        assert all(map(_same, rest, whole[stopped_after:]))
+        assert second.state_dict()["given"] == 12
+
+
+def test_the_state_is_that_of_the_batches_that_were_given_not_of_those_fetched_ahead(tiny_shards: Path) -> None:
+    loader = _loader(tiny_shards, workers=2)
+    batches = list(islice(loader, 3))
+    assert loader.state_dict() == {"given": 3, "drawn": [[batches[2].drawn, batches[1].drawn]]}
+    assert [batch.drawn for batch in batches] == [2, 2, 4]
+
+
+def test_passes_over_bad_samples_are_counted_when_a_loader_goes_on(partly_bad: Path) -> None:
+    whole = list(_loader(partly_bad))
+    first = _loader(partly_bad)
+    assert len(list(islice(first, 5))) == 5
+    second = _loader(partly_bad)
+    second.load_state_dict(first.state_dict())
+    assert all(map(_same, list(second), whole[5:]))
+
+
+def test_batches_depend_on_the_seed(tiny_shards: Path) -> None:
+    first, again, other = (next(iter(_loader(tiny_shards, images=6, seed=seed))) for seed in (0, 0, 1))
+    assert _same(first, again)
+    assert not _same(first, other)
+
+
+def test_a_loader_does_not_draw_from_the_global_generator(tiny_shards: Path) -> None:
+    before = torch.get_rng_state()
+    list(_loader(tiny_shards, length=2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_bad_samples_are_passed_over_and_reported(partly_bad: Path) -> None:
+    batches = list(_loader(partly_bad, length=25))
+    assert len(batches) == 25
+    assert all(len(batch.keys) == 2 for batch in batches)
+    drawn = {key for batch in batches for key in batch.keys}
+    assert drawn == {f"sa_{n}" for n in (0, 1, 2, 4, 5, 6, 8, 9)}
+    skipped = [bad for batch in batches for bad in batch.skipped]
+    reasons = {bad.key: bad.reason for bad in skipped}
+    assert reasons.keys() == {"sa_3", "sa_7"}
+    assert reasons["sa_3"].startswith("the photograph cannot be decoded")
+    assert reasons["sa_7"].startswith("the annotation is broken")
+    assert {bad.shard for bad in skipped} == {str(partly_bad / "manual-000000.tar")}
+    assert batches[-1].drawn == 50 + len(skipped)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_too_many_bad_samples_end_the_run(partly_bad: Path, workers: int) -> None:
+    with pytest.raises(UserError, match=r"of \d+ samples cannot be used, more than data.max_bad_share=0.05"):
+        list(_loader(partly_bad, workers=workers, length=40, max_bad_share=0.05))
+
+
+def test_a_set_without_one_good_sample_ends_the_run(tmp_path: Path, draw_record: Draw) -> None:
+    with ShardWriter(tmp_path / "bad") as writer:
+        writer.write("sa_0", {"jpg": draw_record(0)["jpg"]}, source="manual")
+    with pytest.raises(UserError, match=r"20 of 20 samples cannot be used.*sa_0 in .*: there is no annotation"):
+        list(_loader(tmp_path / "bad"))
+
+
+def test_another_number_of_workers_is_refused(tiny_shards: Path) -> None:
+    state = _loader(tiny_shards, workers=2).state_dict()
+    with pytest.raises(UserError, match=r"1 processes with 2 loader workers each, this run has 1 with 1"):
+        _loader(tiny_shards, workers=1).load_state_dict(state)
+
+
+def test_a_mistake_of_the_user_in_a_worker_is_told_as_one(write_shards: Write) -> None:
+    with pytest.raises(UserError, match="too few samples"):
+        list(_loader(write_shards(["manual"]), workers=2))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_samples_are_read_once_each_in_their_order(partly_bad: Path, workers: int) -> None:
+    shards = ShardSet.open(str(partly_bad))
+    samples = list(read_samples(shards, workers=workers))
+    assert [sample.key for sample in samples] == [f"sa_{n}" for n in range(10)]
+    assert [type(sample) for sample in samples] == [Skipped if n in (3, 7) else Sample for n in range(10)]
+    assert [sample.key for sample in read_samples(shards, limit=4, workers=workers)] == [f"sa_{n}" for n in range(4)]
+
+
+def test_the_rest_of_a_shard_that_cannot_be_read_is_reported(tiny_shards: Path) -> None:
+    shard = tiny_shards / "manual-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:700])
+    samples = list(read_samples(ShardSet.open(str(tiny_shards))))
+    assert Counter(type(sample) for sample in samples) == {Sample: 6, Skipped: 1}
+    (skipped,) = (sample for sample in samples if isinstance(sample, Skipped))
+    assert (skipped.shard, skipped.key) == (str(shard), "the rest of the shard")
