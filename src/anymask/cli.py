@@ -270,7 +270,7 @@ def _resumed(folder: Path) -> DictConfig:
     cfg = OmegaConf.load(folder / "config.yaml")
     assert isinstance(cfg, DictConfig)
     OmegaConf.set_struct(cfg, True)
-    changes = HydraConfig.get().overrides.task
+    changes = list(HydraConfig.get().overrides.task)
     if groups := [c for c in changes if "." not in c.split("=")[0] and not c.startswith("resume=")]:
         raise UserError(f"a resumed run keeps its settings, {groups[0]} cannot be changed: leave it out")
     cfg.merge_with_dotlist(changes)

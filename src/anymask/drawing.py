@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 Picture = UInt8[np.ndarray, "h w 3"]  # RGB
+AnySize = UInt8[np.ndarray, "_ _ 3"]
 Mask = Bool[np.ndarray, "h w"]
 Colour = tuple[int, int, int]
 
@@ -72,7 +73,7 @@ def draw_box(image: Picture, box: Real[np.ndarray, " 4"]) -> Picture:
     return cv2.rectangle(image.copy(), (x0, y0), (x1, y1), BOX, _line(image))
 
 
-def tile(rows: Sequence[Sequence[Picture]]) -> Picture:
+def tile(rows: Sequence[Sequence[AnySize]]) -> AnySize:
     """Rows of pictures in one, on white: each row as high as its highest, each picture at its own size."""
     return _stack([_stack(list(row), axis=1) for row in rows], axis=0)
 
@@ -110,7 +111,7 @@ def _draw_click(picture: Picture, x: int, y: int, radius: int, *, is_foreground:
         cv2.line(picture, (x, y - arm), (x, y + arm), WHITE, width)
 
 
-def _stack(pictures: list[Picture], axis: int) -> Picture:
+def _stack(pictures: list[AnySize], axis: int) -> AnySize:
     """Side by side (axis 1) or one below the other (axis 0), with a gap between."""
     across = 1 - axis
     longest = max(picture.shape[across] for picture in pictures)

@@ -47,10 +47,10 @@ class Objects:
         """Lattice cells to pixels of the model frame: a random one within the cell, or its middle."""
         cell = self.image_size / self.targets.shape[-1]
         if generator is None:
-            within: Tensor | float = 0.5
-        else:
-            within = torch.rand(pixels.shape, generator=generator, device=pixels.device)
-        return ((pixels + within) * cell).floor()
+            return ((pixels + 0.5) * cell).floor()
+        within = torch.rand(pixels.shape, generator=generator, device=pixels.device)
+        last = ((pixels + 1) * cell).ceil() - 1  # in single precision, 200 + .99999999 is 201
+        return torch.minimum(((pixels + within) * cell).floor(), last)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +117,7 @@ class FirstPrompt:
             "tight_box": lambda o, g: _boxes(o, o.boxes),
             "loose_box": lambda o, g: _boxes(o, self._loosened(o, g)),
             "box_and_point": self._box_and_point,
-            "dilated_mask": lambda o, g: _masks(o, squared_depth(~o.targets) <= self._square_reach(o, g)),
+            "dilated_mask": lambda o, g: _masks(o, self._squared_distance(o) <= self._square_reach(o, g)),
             "eroded_mask": lambda o, g: _masks(o, squared_depth(o.targets) > self._square_reach(o, g)),
             "partial_mask": lambda o, g: _masks(o, _half(o.targets, g)),
         }
@@ -147,6 +147,12 @@ class FirstPrompt:
             points=torch.cat([point[:, None], box.points], dim=1),
             labels=torch.cat([label, box.labels], dim=1),
         )
+
+    def _squared_distance(self, objects: Objects) -> Int[Tensor, "n r r"]:
+        """To the mask, of each cell outside, as far as a mask can reach; nothing comes in over the lattice's edge."""
+        margin = int(self.reach * objects.targets.shape[-1]) + 1
+        outside = F.pad(~objects.targets, (margin,) * 4, value=True)
+        return squared_depth(outside)[:, margin:-margin, margin:-margin]
 
     def _square_reach(self, objects: Objects, generator: torch.Generator) -> Float[Tensor, "n 1 1"]:
         area = objects.targets.sum(dim=(1, 2))

@@ -64,9 +64,9 @@ def play(
     number = len(objects.boxes)
     prompts = first.draw(objects, generator)
     rest = torch.full((number,), -1, device=objects.boxes.device)
-    if rounds.round_without_click and rounds.clicks:
+    if rounds.round_without_click:
         # Before which of the clicks each object rests; drawn for each object.
-        rest = torch.randint(1, rounds.clicks + 1, (number,), generator=generator, device=rest.device)
+        rest = torch.randint(1, max(1, rounds.clicks) + 1, (number,), generator=generator, device=rest.device)
     clicking = rounds.clicks + rounds.round_without_click
     for index in range(len(rounds)):
         outputs, allowed = _outputs(rounds, prompts, is_first=index == 0)

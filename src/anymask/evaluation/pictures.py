@@ -44,7 +44,7 @@ class Shown:
     worst: list[Picture]
 
 
-def draw_extremes(records: Sequence[Record], shards: ShardSet, clicks: tuple[int, int], each: int = 4) -> Shown:
+def draw_extremes(records: Sequence[Record], shards: ShardSet, clicks: tuple[int, int], each: int = 3) -> Shown:
     """Read the photographs of the chosen records again and draw them; no model is needed."""
     ranked = sorted(records, key=lambda record: -iou_after(record["model"]["ious"], clicks[1]))
     each = min(each, len(ranked))

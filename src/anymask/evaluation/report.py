@@ -81,15 +81,18 @@ class Curve:
 
 
 def _curves(results: Results) -> list[Curve]:
-    """The model first, then the floors."""
-    model = _curve("model", results["metrics"], results["standard_errors"])
-    errors = results["floor_standard_errors"]
-    return [model, *(_curve(floor, values, errors[floor]) for floor, values in results["floors"].items())]
+    """The model first, then the floors, then the oracle."""
+    metrics, errors = results["metrics"], results["standard_errors"]
+    floors = [
+        _curve(name, "miou", values, results["floor_standard_errors"][name])
+        for name, values in results["floors"].items()
+    ]
+    return [_curve("model", "miou", metrics, errors), *floors, _curve("oracle", "oracle", metrics, errors)]
 
 
-def _curve(name: str, metrics: dict[str, float], errors: dict[str, float | None]) -> Curve:
-    keys = [key for key in metrics if key.startswith("miou@")]
-    return Curve(name, [(int(key.removeprefix("miou@")), metrics[key], errors[key] or 0.0) for key in keys])
+def _curve(name: str, kind: str, metrics: dict[str, float], errors: dict[str, float | None]) -> Curve:
+    keys = [key for key in metrics if key.startswith(f"{kind}@")]
+    return Curve(name, [(int(key.partition("@")[2]), metrics[key], errors[key] or 0.0) for key in keys])
 
 
 def _histogram(records: list[Record]) -> list[int]:

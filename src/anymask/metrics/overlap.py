@@ -21,8 +21,8 @@ SIZE_CLASSES: tuple[SizeClass, ...] = get_args(SizeClass)
 
 def iou(predicted: Bool[np.ndarray, "h w"], true: Bool[np.ndarray, "h w"]) -> float:
     """Intersection over union; two empty masks agree: 1."""
-    union = np.count_nonzero(predicted | true)
-    return np.count_nonzero(predicted & true) / union if union else 1.0
+    union = int(np.count_nonzero(predicted | true))
+    return int(np.count_nonzero(predicted & true)) / union if union else 1.0
 
 
 def iou_after(course: Sequence[float], click: int) -> float:

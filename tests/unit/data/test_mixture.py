@@ -32,19 +32,20 @@ def _keys(draws: Draws, number: int) -> list[str]:
 def test_shares_are_samples_times_oversampling_times_weight(write_shards: Write) -> None:
     first = ShardSet.open(str(write_shards(["manual"] * 2 + ["automatic"] * 6, name="first")))
     second = ShardSet.open(str(write_shards(["automatic"] * 4, name="second")))
-    mixture = Mixture.of([first, second], oversample=OVERSAMPLE, weights=[1, 3.5])  # 20 + 6 + 14 = 40
+    mixture = Mixture.of([first, second], oversample=OVERSAMPLE, weights=[1.0, 3.5])  # 20 + 6 + 14 = 40
     assert {part.label: part.samples for part in mixture.parts} == {
         "first/automatic": 6,
         "first/manual": 2,
         "second/automatic": 4,
     }
     assert [part.share for part in mixture.parts] == pytest.approx([6 / 40, 20 / 40, 14 / 40])
-    assert mixture.by_source() == {"automatic": (10, pytest.approx(0.5)), "manual": (2, pytest.approx(0.5))}
+    by_source = mixture.by_source()
+    assert by_source["automatic"] == pytest.approx((10, 0.5))
+    assert by_source["manual"] == pytest.approx((2, 0.5))
 
 
 def test_a_source_is_drawn_ten_times_as_often(write_shards: Write) -> None:
-    sources: list[Source] = ["manual"] * 8 + ["automatic"] * 8
-    mixture = _mixture(write_shards(sources))
+    mixture = _mixture(write_shards(["manual"] * 8 + ["automatic"] * 8))
     number, expected = 2000, 10 / 11
     drawn = Counter(part.source for part, _ in islice(_draws(mixture), number))
     standard_error = (expected * (1 - expected) / number) ** 0.5

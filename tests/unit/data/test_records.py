@@ -88,7 +88,7 @@ def test_a_truncated_photograph_is_bad_wherever_it_is_cut(draw_record: Draw) -> 
     files = draw_record(0)
     for ending, photograph in (("jpg", files["jpg"]), ("png", cv2.imencode(".png", np.eye(48, 64))[1].tobytes())):
         for part in (0, 1, 5, 20, len(photograph) // 2, len(photograph) - 20):
-            with pytest.raises(BadSample, match="the photograph (cannot be decoded|is cut short)"):
+            with pytest.raises(BadSample, match=r"the photograph (cannot be decoded|is cut short)"):
                 parse(_raw({ending: photograph[:part], "json": files["json"]}), "manual")
 
 

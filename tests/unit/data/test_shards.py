@@ -5,6 +5,8 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -65,9 +67,12 @@ def test_the_manifest_holds_the_hash_of_each_shard_and_the_same_records_give_the
 
 
 def test_nothing_is_left_under_a_final_name_where_writing_fails(tmp_path: Path, draw_record: Draw) -> None:
-    with pytest.raises(RuntimeError, match="in the middle"), ShardWriter(tmp_path / "half") as writer:
+    class OutOfInkError(Exception):
+        pass
+
+    with suppress(OutOfInkError), ShardWriter(tmp_path / "half") as writer:
         writer.write("sa_0", draw_record(0), source="manual")
-        raise RuntimeError("in the middle")
+        raise OutOfInkError
     assert list((tmp_path / "half").iterdir()) == []
 
 
@@ -119,11 +124,10 @@ def test_a_truncated_tar_gives_what_is_whole_and_then_the_reason(tmp_path: Path,
     with tarfile.open(path) as tar:
         within = tar.getmember("./sa_2.json").offset_data + 10
     path.write_bytes(path.read_bytes()[:within])
-    keys = []
+    records = read_shard(str(path))
+    assert [record.key for record in islice(records, 2)] == ["sa_0", "sa_1"]
     with pytest.raises(ShardError, match="ReadError: unexpected end of data"):
-        for record in read_shard(str(path)):
-            keys.append(record.key)  # noqa: PERF401 - those before the error are wanted
-    assert keys == ["sa_0", "sa_1"]
+        next(records)
 
 
 def test_a_tar_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -146,9 +150,9 @@ def test_a_pipe_is_not_run(tmp_path: Path) -> None:
 
 
 def test_paths_without_shards_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there are no shards in .*: neither manifest.json nor a tar file"):
+    with pytest.raises(UserError, match=r"there are no shards in .*: neither manifest.json nor a tar file"):
         ShardSet.open(str(tmp_path))
-    with pytest.raises(UserError, match="there is no shard at .*absent"):
+    with pytest.raises(UserError, match=r"there is no shard at .*absent"):
         ShardSet.open(str(tmp_path / "absent"))
 
 
