@@ -52,7 +52,7 @@ from anymask.training.optim import Optimisation
 from anymask.training.run import RunSettings, fit
 from anymask.training.sam_module import SamModule
 
-__all__ = ["evaluate", "train"]
+__all__ = ["CONF", "Evaluation", "Training", "evaluate", "train", "typed"]
 
 _HERE = Path(__file__).resolve().parent
 CONF = next(path for path in (_HERE.parents[1] / "conf", _HERE / "conf") if path.is_dir())  # a clone's, then a wheel's
@@ -122,7 +122,7 @@ class _Paths:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Training:
+class Training:
     """conf/train.yaml."""
 
     name: str
@@ -140,7 +140,7 @@ class _Training:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Evaluation:
+class Evaluation:
     """conf/evaluate.yaml."""
 
     checkpoint: str
@@ -193,7 +193,7 @@ def _train(cfg: DictConfig) -> None:
 
 
 def _evaluate(cfg: DictConfig) -> None:
-    settings = _typed(cfg, _Evaluation)
+    settings = typed(cfg, Evaluation)
     checkpoint = Path(settings.checkpoint)
     sam = checkpoints.load(checkpoint, image_size=settings.image_size).to(_device(settings.device))
     shards = ShardSet.open(settings.data)
@@ -248,12 +248,12 @@ def _say(metrics: Mapping[str, float], folder: Path) -> None:
     print(f"report: {folder / 'report.html'}")
 
 
-def _run_folder(cfg: DictConfig) -> tuple[Path, _Training]:
+def _run_folder(cfg: DictConfig) -> tuple[Path, Training]:
     """A new run's folder with its settings in it, or the folder and the settings of the run to be resumed."""
     if cfg.resume:
         folder = Path(cfg.paths.outputs, "latest") if cfg.resume == "latest" else Path(cfg.resume)
-        return folder.resolve(), _typed(_resumed(folder), _Training)
-    settings = _typed(cfg, _Training)
+        return folder.resolve(), typed(_resumed(folder), Training)
+    settings = typed(cfg, Training)
     outputs = Path(settings.paths.outputs).resolve()
     folder = outputs / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{settings.name}"
     folder.mkdir(parents=True)
@@ -277,7 +277,7 @@ def _resumed(folder: Path) -> DictConfig:
     return cfg
 
 
-def _module(settings: _Training, *, init_from: str | None) -> SamModule:
+def _module(settings: Training, *, init_from: str | None) -> SamModule:
     sam = build(**asdict(settings.model))
     if init_from:
         print(checkpoints.initialise(sam, init_from))
@@ -299,7 +299,7 @@ def _module(settings: _Training, *, init_from: str | None) -> SamModule:
     )
 
 
-def _data(settings: _Training, sam: Sam) -> ShardsDataModule:
+def _data(settings: Training, sam: Sam) -> ShardsDataModule:
     own = settings.data
     if own.draw:
         _draw_sample(Path(own.draw), Path(own.held_out).parent)
@@ -332,7 +332,7 @@ def _draw_sample(program: Path, folder: Path) -> None:
     part.replace(folder)
 
 
-def _loggers(settings: _Training, folder: Path, resume: Path | None) -> list[Logger]:
+def _loggers(settings: Training, folder: Path, resume: Path | None) -> list[Logger]:
     table = CsvLog(folder)
     if resume:
         table.drop_after(checkpoints.read_checkpoint(resume)["global_step"])
@@ -354,7 +354,7 @@ def _loggers(settings: _Training, folder: Path, resume: Path | None) -> list[Log
     return [table, run]
 
 
-def _typed(cfg: DictConfig, kind: type[Typed]) -> Typed:
+def typed(cfg: DictConfig, kind: type[Typed]) -> Typed:
     """The configuration as typed values.
 
     Raises UserError that names the key and its value where one is missing, unknown or of the wrong type.

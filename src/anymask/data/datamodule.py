@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import lightning as L
 import torch
+from msgspec import Meta
 from torch.utils.data import DataLoader, IterableDataset
 
 from anymask.data.collate import collate
@@ -24,15 +26,11 @@ __all__ = ["HeldOutBatches", "Loading", "ShardsDataModule"]
 class Loading:
     """How samples reach the device."""
 
-    images_per_batch: int = 2
-    workers: int = 2
-    shuffle_buffer: int = 100  # samples of each part of the mixture that wait to be drawn
+    images_per_batch: Annotated[int, Meta(ge=1)] = 2
+    workers: Annotated[int, Meta(ge=0)] = 2
+    shuffle_buffer: Annotated[int, Meta(ge=1)] = 100  # samples of each part of the mixture that wait to be drawn
     max_bad_share: float = 0.05  # of all samples; more of them that cannot be used end the run
-    validation_images: int = 40  # the first of the held-out ones
-
-    def __post_init__(self) -> None:
-        assert self.images_per_batch > 0
-        assert self.workers >= 0
+    validation_images: Annotated[int, Meta(ge=1)] = 40  # the first of the held-out ones
 
 
 class ShardsDataModule(L.LightningDataModule):

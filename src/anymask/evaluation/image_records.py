@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,17 +24,15 @@ from anymask.evaluation.results import FloorCourse, ModelCourse, Record
 from anymask.metrics.overlap import size_class
 from anymask.structures import Prediction, Sample
 
-__all__ = ["Prompted", "Stopwatch", "records_of"]
+__all__ = ["Predict", "Stopwatch", "records_of"]
 
 OBJECTS_AT_ONCE = 64
 MASK_BYTES = 2**28
 """What the candidate masks of one round may take at the size of the image."""
 
 
-class Prompted(Protocol):
-    """What can be asked about the image that it was set to; a ``Predictor`` is one."""
-
-    def predict(self, *, points: Any, labels: Any, mask: Any, multimask: bool) -> Prediction: ...
+Predict = Callable[..., Prediction]
+"""``Predictor.predict`` of the image at hand: called with points, labels, mask and multimask."""
 
 
 @dataclass(slots=True)
@@ -61,8 +58,8 @@ class Stopwatch:
         return {name: median(some) if some else None for name, some in times.items()}
 
 
-def records_of(sample: Sample, model: Prompted, task: PointToMask, watch: Stopwatch) -> list[Record]:
-    """One record per mask; masks without a pixel that counts have none. The model has the image already."""
+def records_of(sample: Sample, predict: Predict, task: PointToMask, watch: Stopwatch) -> list[Record]:
+    """One record per mask; masks without a pixel that counts have none. The model has been given the image."""
     numbers = [number for number in range(len(sample.masks)) if _pixels(sample, number).any()]
     height, width = sample.image.shape[:2]
     step = max(1, min(OBJECTS_AT_ONCE, MASK_BYTES // (3 * height * width)))
@@ -70,7 +67,7 @@ def records_of(sample: Sample, model: Prompted, task: PointToMask, watch: Stopwa
     for begin in range(0, len(numbers), step):
         some = numbers[begin : begin + step]
         targets = [_target(sample, number, task) for number in some]
-        courses = _model_courses(model, targets, task, watch)
+        courses = _model_courses(predict, targets, task, watch)
         floors = {floor: _floor_courses(FLOORS[floor], sample.image, targets, task) for floor in task.floors}
         for row, number in enumerate(some):
             of_floors = {floor: _floor_json(courses_of[row]) for floor, courses_of in floors.items()}
@@ -99,7 +96,7 @@ def _first_click(true: Bool[np.ndarray, "h w"], task: PointToMask, name: str) ->
     return click
 
 
-def _model_courses(model: Prompted, targets: list[Target], task: PointToMask, watch: Stopwatch) -> list[Course]:
+def _model_courses(predict: Predict, targets: list[Target], task: PointToMask, watch: Stopwatch) -> list[Course]:
     previous: dict[int, Tensor] = {}  # object -> logits of the mask believed best
 
     def ask(objects: Int[np.ndarray, " n"], clicks: Int[np.ndarray, "n k 2"], labels: Int[np.ndarray, "n k"]) -> Answer:
@@ -108,7 +105,7 @@ def _model_courses(model: Prompted, targets: list[Target], task: PointToMask, wa
         feed = task.feed_previous_mask and not is_first
         mask = torch.stack([previous[i] for i in objects.tolist()]) if feed else None
         with watch.measure(watch.answer_prompt, parts=len(objects)):
-            prediction = model.predict(points=clicks, labels=labels, mask=mask, multimask=multimask)
+            prediction = predict(points=clicks, labels=labels, mask=mask, multimask=multimask)
         if not prediction.ious.isfinite().all():
             raise UserError("the model answers with values that are not finite: its weights are damaged")
         best = prediction.ious.argmax(dim=1).tolist()

@@ -31,8 +31,9 @@ class Journal:
         self._path = path
         self._images: dict[Image, list[Record]] = {}
         lines = list(_lines(path)) if path.exists() else []
-        if lines and lines[0] != json.loads(json.dumps(header)):
-            differing = [name for name, value in header.items() if lines[0].get(name) != value]
+        told = json.loads(json.dumps(header))
+        if lines and lines[0] != told:
+            differing = [name for name in told if lines[0].get(name) != told[name]]
             raise UserError(
                 f"{path} is of another evaluation (it differs in {', '.join(differing) or 'its form'}): "
                 "name another folder, or remove the file to begin again"

@@ -116,7 +116,7 @@ def _gather(
         if image not in journal:
             with watch.measure(watch.encode_image):
                 predictor.set_image(sample.image)
-            journal.append(image, records_of(sample, predictor, task, watch))
+            journal.append(image, records_of(sample, predictor.predict, task, watch))
         records += journal[image]
         images += 1
         empty += len(sample.masks) - len(journal[image])

@@ -24,7 +24,7 @@ from anymask.evaluation.results import Record, Results
 from anymask.metrics.overlap import iou_after
 from anymask.models.checkpoints import write_atomically
 
-__all__ = ["Published", "read_published", "write_report"]
+__all__ = ["NOTHING", "Published", "read_published", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 HISTOGRAM_BINS = 10

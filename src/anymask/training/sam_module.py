@@ -92,7 +92,7 @@ class SamModule(L.LightningModule):
         self._generator: torch.Generator | None = None
         self._random_state: dict[str, Any] = {}  # from a checkpoint, until training starts
         self._objects = 0  # whose gradients are summed so far
-        self._loss: Tensor | None = None
+        self._told: list[Tensor] = []  # of each batch and round the terms and IoUs, summed over its objects
         self._norm = torch.zeros(())  # of the last step's gradient, before clipping
         self._keys: list[str] = []
         self.val_iou = nn.ModuleDict({name: MeanMetric() for name in ("miou@1", "oracle@1", "miou@5", "calibration")})
@@ -130,31 +130,27 @@ class SamModule(L.LightningModule):
         if leaf.grad is not None:
             torch.autograd.backward(embeddings, leaf.grad)
 
-        rounds = torch.stack(told)
+        self._told.append(torch.stack(told))
         self._objects += len(objects.boxes)
         self._keys += batch.keys
-        total = rounds[:, : len(TERMS)].sum()
-        self._loss = total if self._loss is None else self._loss + total
         if (batch_idx + 1) % self.accumulate == 0:
             self._step()
-        self._log_rounds(rounds, len(objects.boxes))
 
     def _loss_of(self, turn: Turn, objects: Objects) -> tuple[Tensor, Float[Tensor, " columns"]]:
-        """The loss summed over the objects, and for the log the mean of each term, true and predicted IoU."""
+        """The loss, and for the log each term and the true and the predicted IoU; all summed over the objects."""
         logits = resize_logits(turn.decoded.logits, objects.targets.shape[-1])
         losses, true_ious = mask_losses(logits, turn.decoded.ious, objects.targets)
         weighted = self.loss_weights.of(losses)
         terms = self.matching.terms(weighted, self.matching.nearest(weighted, turn.allowed), turn.allowed)
         loss = torch.stack([terms[name].sum() for name in TERMS])
         ious = [pick(true_ious, turn.confident), pick(turn.decoded.ious.float(), turn.confident)]
-        told = [loss.detach() / len(objects.boxes), torch.stack([iou.detach().mean() for iou in ious])]
-        return loss.sum(), torch.cat(told)
+        return loss.sum(), torch.cat([loss.detach(), torch.stack([iou.detach().sum() for iou in ious])])
 
     def _step(self) -> None:
         """One step of the optimiser; left out where the loss or its gradient is not finite."""
         optimiser = cast(LightningOptimizer, self.optimizers())
-        assert self._loss is not None
-        finite = torch.isfinite(self._loss)
+        rounds = torch.stack(self._told).sum(dim=0) / self._objects
+        finite = torch.isfinite(rounds).all()
         if self._scaler is None:  # else the scaler looks at the gradients itself
             finite = finite & torch.isfinite(self._normalise_and_clip())
         if bool(finite):  # the one place where a step waits for the device
@@ -162,13 +158,12 @@ class SamModule(L.LightningModule):
             cast(Any, self.lr_schedulers()).step()
             self._update_average()
             self.nonfinite_in_a_row = 0
+            self._log_rounds(rounds)
         else:
             self.nonfinite_in_a_row += 1
-        keys, self._keys = self._keys, []
-        self._objects, self._loss = 0, None
+            self._report_nonfinite()
         optimiser.zero_grad()
-        if self.nonfinite_in_a_row:
-            self._report_nonfinite(keys)
+        self._objects, self._told, self._keys = 0, [], []
 
     @property
     def _scaler(self) -> torch.amp.GradScaler | None:
@@ -186,13 +181,13 @@ class SamModule(L.LightningModule):
         self._norm = norm.detach()
         return norm
 
-    def _report_nonfinite(self, keys: list[str]) -> None:
+    def _report_nonfinite(self) -> None:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if hasattr(callback, "on_nonfinite_loss"):
-                callback.on_nonfinite_loss(self.trainer, keys)
+                callback.on_nonfinite_loss(self.trainer, self._keys)
         if self.nonfinite_in_a_row >= self.max_nonfinite:
             raise UserError(
-                f"the loss was not finite {self.nonfinite_in_a_row} times in a row, last for {', '.join(keys)}; "
+                f"the loss was not finite {self.nonfinite_in_a_row} times in a row, last for {', '.join(self._keys)}; "
                 "the weights are those before: lower optim.lr or resume from the last checkpoint"
             )
 
@@ -202,7 +197,8 @@ class SamModule(L.LightningModule):
             average = [parameter.detach() for parameter in self.ema.parameters()]
             torch._foreach_lerp_(average, own, 1 - self.ema_decay)
 
-    def _log_rounds(self, rounds: Float[Tensor, "rounds columns"], objects: int) -> None:
+    def _log_rounds(self, rounds: Float[Tensor, "rounds columns"]) -> None:
+        """``rounds`` holds for each round the mean over the step's objects."""
         mean = rounds.mean(dim=0)
         self.log("loss", mean[: len(TERMS)].sum(), prog_bar=True, logger=False)
         self.log("iou", mean[len(TERMS)], prog_bar=True, logger=False)
@@ -217,7 +213,7 @@ class SamModule(L.LightningModule):
             for number, value in enumerate(values[1:], start=1)
         }
         told["train/loss"] = sum(told[f"train/{term}"] for term in TERMS)
-        told["train/objects"] = objects
+        told["train/objects"] = self._objects
         told["train/gradient_norm"] = float(self._norm)
         told["train/lr"] = cast(LightningOptimizer, self.optimizers()).param_groups[-1]["lr"]
         self.tell(told)

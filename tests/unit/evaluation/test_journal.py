@@ -54,11 +54,11 @@ def test_what_was_written_is_there_again(tmp_path: Path) -> None:
     assert [record["image"] for record in read_records(path)] == ["one"] * 2 + ["two"] * 3
 
 
-@pytest.mark.parametrize("cut", [1, 2, 40, 300])
+@pytest.mark.parametrize("cut", [2, 40, 300])
 def test_an_image_that_was_cut_short_is_taken_out_of_the_file(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "records.jsonl"
     written(path)
-    path.write_bytes(path.read_bytes()[:-cut] if cut > 1 else path.read_bytes()[:-2])
+    path.write_bytes(path.read_bytes()[:-cut])
     again = Journal(path, IDENTITY)
     assert ("a.tar", "one") in again
     assert ("a.tar", "two") not in again

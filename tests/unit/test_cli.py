@@ -1,0 +1,103 @@
+"""The configuration: every experiment composes to typed values, with the paper's numbers where it claims them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from anymask.cli import CONF, Evaluation, Training, typed
+from anymask.errors import UserError
+from anymask.models.sam import ARCHITECTURES
+from anymask.training.optim import learning_rate_factor
+
+DATA = ["data.train=[{path: x}]", "data.held_out=y"]
+
+
+@pytest.fixture(autouse=True)
+def _conf() -> Iterator[None]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def composed(*overrides: str) -> DictConfig:
+    return compose("train", overrides=list(overrides))
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_experiments_compose(path) -> None:  # type: ignore[no-untyped-def]
+    shards = DATA if path.stem.startswith("paper") else []
+    settings = typed(composed(f"experiment={path.stem}", *shards), Training)
+    assert settings.name == path.stem
+    assert settings.model.name in ARCHITECTURES
+    assert f"experiment={path.stem}" in path.read_text() or path.stem == "sample"  # the command stands at the top
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "images", "lr", "layer_decay", "drop_path"),
+    [
+        ("vit_b", 180_000, 128, 8e-4, 0.6, 0.6),
+        ("vit_l", 180_000, 128, 4e-4, 0.8, 0.4),
+        ("vit_h", 90_000, 256, 8e-4, 0.8, 0.4),
+    ],
+)
+def test_paper_experiments(name: str, steps: int, images: int, lr: float, layer_decay: float, drop_path: float) -> None:
+    """SAM, appendix A."""
+    settings = typed(composed(f"experiment=paper_{name}", *DATA), Training)
+    assert settings.model.name == name
+    assert settings.model.drop_path == drop_path
+    assert settings.trainer.steps == settings.optim.steps == steps
+    assert settings.trainer.accumulate * settings.data.loading.images_per_batch == images
+    assert (settings.optim.lr, settings.optim.layer_decay, settings.optim.weight_decay) == (lr, layer_decay, 0.1)
+    assert settings.optim.betas == (0.9, 0.999)
+    assert settings.optim.warmup == 250
+    assert settings.data.transform.masks_per_image == 64
+    assert settings.data.oversample == {"manual": 10, "semi_automatic": 10, "automatic": 1}
+    assert len(settings.module.rounds) == 11
+    assert (settings.module.loss.focal, settings.module.loss.dice, settings.module.loss.iou) == (20, 1, 1)
+    assert settings.module.first_prompt.weights == {"point": 0.5, "box": 0.5}
+
+
+def test_paper_schedule_drops_where_it_did() -> None:
+    optim = typed(composed("experiment=paper_vit_h", *DATA), Training).optim
+    factors = [learning_rate_factor(optim, step) for step in (249, 59_999, 60_000, 86_665, 86_666)]
+    assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+
+
+def test_module_variants() -> None:
+    sam2 = typed(composed("module=sam2"), Training).module
+    assert len(sam2.rounds) == 8
+    assert sam2.rounds.ambiguous == "single_point"
+    assert sam2.rounds.from_truth == 0.1
+    assert sam2.first_prompt.box_noise.kind == "uniform"
+    assert sam2.first_prompt.box_noise.share == 0.1
+    assert not sam2.matching.include_iou
+    assert len(typed(composed("module=single"), Training).module.rounds) == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.lr=fast", "optim.lr='fast': Expected `float`, got `str`"),
+        ("trainer.steps=0", "trainer.steps=0: Expected `int` >= 1"),
+        ("trainer.devices=4", "trainer.devices=4: Invalid"),
+        ("trainer.precision=64", "trainer.precision=64"),
+        ("module.rounds.click=left", "module.rounds.click='left': Invalid enum value"),
+        ("+optim.momentum=0.9", "there is no setting optim.momentum"),
+        ("task.floors=[moon]", "moon"),
+        ("data.oversample={human: 3}", "human"),
+        ("data.loading.images_per_batch=0", "data.loading.images_per_batch=0"),
+    ],
+)
+def test_wrong_values_are_named(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        typed(composed(override), Training)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_values_are_named() -> None:
+    with pytest.raises(UserError, match=r"^give a value for checkpoint=…, data=…$"):
+        typed(compose("evaluate"), Evaluation)
