@@ -27,7 +27,7 @@ def test_focal_loss_by_hand() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 1000), masks=st.integers(1, 3), scale=st.sampled_from([0.1, 1.0, 10.0]))
+@given(seed=st.integers(0, 1000), masks=st.integers(1, 3), scale=st.sampled_from([0.1, 1.0, 4.0]))
 def test_losses_equal_their_definitions(seed: int, masks: int, scale: float) -> None:
     draw = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(2, masks, 3, 4, generator=draw, dtype=torch.float64)

@@ -75,7 +75,7 @@ def evaluate(
         **_numbers(records, task),
         "task": "point_to_mask",
         "counts": counts | _not_reached(records, task),
-        "skipped": [{"shard": bad.shard, "key": bad.key, "reason": bad.reason} for bad in skipped],
+        "skipped": [{"shard": Path(bad.shard).name, "key": bad.key, "reason": bad.reason} for bad in skipped],
         "pictured": task.pictured,
         "commit": code_commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

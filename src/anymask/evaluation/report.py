@@ -141,7 +141,7 @@ def _title(metric: str) -> str:
 
 def _plain(text: str) -> Markup:
     """Escaped, and without what Markdown would take for the end of a cell or a line."""
-    return escape(" ".join(str(text).split())).replace("|", "&#124;")
+    return escape(" ".join(str(text).split())).replace("|", Markup("&#124;"))
 
 
 def _data_url(jpeg: bytes) -> str:

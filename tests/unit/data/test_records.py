@@ -84,12 +84,18 @@ def test_a_box_may_leave_the_photograph_by_a_rounding_pixel(draw_record: Draw) -
     assert len(parse(raw, "manual").masks) >= 2
 
 
-def test_a_truncated_photograph_is_bad_wherever_it_is_cut(draw_record: Draw) -> None:
+def test_a_truncated_jpeg_is_bad_wherever_it_is_cut(draw_record: Draw) -> None:
     files = draw_record(0)
-    for ending, photograph in (("jpg", files["jpg"]), ("png", cv2.imencode(".png", np.eye(48, 64))[1].tobytes())):
-        for part in (0, 1, 5, 20, len(photograph) // 2, len(photograph) - 20):
-            with pytest.raises(BadSample, match=r"the photograph (cannot be decoded|is cut short)"):
-                parse(_raw({ending: photograph[:part], "json": files["json"]}), "manual")
+    for part in (0, 1, 5, 20, len(files["jpg"]) // 2, len(files["jpg"]) - 20):
+        with pytest.raises(BadSample, match="the photograph cannot be decoded"):
+            parse(_raw({**files, "jpg": files["jpg"][:part]}), "manual")
+
+
+def test_a_truncated_png_is_bad_wherever_it_is_cut(draw_record: Draw) -> None:
+    photograph = cv2.imencode(".png", np.zeros((48, 64, 3)))[1].tobytes()
+    for part in (30, len(photograph) // 2, len(photograph) - 12):  # the last 12 bytes only say that it ends
+        with pytest.raises(BadSample, match="the photograph is cut short"):
+            parse(_raw({"png": photograph[:part], "json": draw_record(0)["json"]}), "manual")
 
 
 def test_a_huge_photograph_is_not_decoded(monkeypatch: pytest.MonkeyPatch, draw_record: Draw) -> None:

@@ -24,7 +24,7 @@ def sam() -> Sam:
 
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
-    """Three images with two squares each, one with an empty mask and one with a key like a script; a fourth is broken."""
+    """Three images with two squares each, one with an empty mask, one with a script for a key; a fourth is broken."""
     folder = tmp_path_factory.mktemp("shards") / "squares"
     with ShardWriter(folder) as writer:
         for number, key in enumerate(["a", "<script>alert(1)</script>", "c"]):

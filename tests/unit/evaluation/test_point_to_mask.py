@@ -30,7 +30,12 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one for each image that is encoded."""
     calls: list[int] = []
     set_image = Predictor.set_image
-    monkeypatch.setattr(Predictor, "set_image", lambda self, image: (calls.append(1), set_image(self, image))[1])
+
+    def counting(predictor: Predictor, image: Any) -> None:
+        calls.append(1)
+        set_image(predictor, image)
+
+    monkeypatch.setattr(Predictor, "set_image", counting)
     return calls
 
 
