@@ -158,7 +158,7 @@ def architecture_of(weights: Weights) -> Architecture:
         depth=depth,
         heads=width // tables[0].shape[1],
         global_blocks=tuple(i for i in range(depth) if reach[i] == grid),
-        window=min(reach),
+        window=next((side for side in reach if side != grid), grid),  # may be larger than the grid
         dim=weights["prompt_encoder.no_mask_embed.weight"].shape[1],
         decoder_depth=_count(weights, r"mask_decoder\.transformer\.layers\.(\d+)\.norm1\.weight"),
         mlp_dim=weights["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0],
