@@ -175,7 +175,12 @@ def texture(chance: np.random.Generator, colour: Float[np.ndarray, 3]) -> Textur
         phase = 2 * np.pi * frequency / SIDE
         wave = np.sin(phase * (np.cos(angle) * columns + np.sin(angle) * rows))
         cross = np.sin(phase * (np.cos(angle) * rows - np.sin(angle) * columns))
-        patterns = {"stripes": wave, "checks": np.sign(wave * cross), "clouds": coarse[rows, columns], "plain": 0 * wave}
+        patterns = {
+            "stripes": wave,
+            "checks": np.sign(wave * cross),
+            "clouds": coarse[rows, columns],
+            "plain": 0 * wave,
+        }
         return np.asarray(colour + contrast * patterns[kind][:, None])
 
     return paint

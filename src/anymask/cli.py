@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import runpy
+import shutil
 import sys
 import time
 import warnings
@@ -141,7 +142,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """conf/evaluate.yaml."""
+    """conf/evaluate/evaluate.yaml."""
 
     checkpoint: str
     data: str
@@ -159,7 +160,7 @@ def train(cfg: DictConfig) -> None:
     _answer_mistakes(lambda: _train(cfg))
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+@hydra.main(version_base="1.3", config_path=str(CONF / "evaluate"), config_name="evaluate")
 def evaluate(cfg: DictConfig) -> None:
     """Measure a checkpoint on a set of shards."""
     _answer_mistakes(lambda: _evaluate(cfg))
@@ -184,11 +185,11 @@ def _train(cfg: DictConfig) -> None:
     L.seed_everything(settings.seed, verbose=False)
     module = _module(settings, init_from=None if resume else settings.init_from)
     data = _data(settings, module.sam)
+    _point_latest_to(folder)  # not before the settings are read, which may name the latest run
     final = fit(module, data, settings.trainer, folder, _loggers(settings, folder, resume), resume=resume)
     if module.global_rank == 0:
-        held_out = settings.data.held_out
-        task = settings.task
-        results = _measure(module.best.eval(), ShardSet.open(held_out), task, folder / "report", final)
+        shutil.rmtree(folder / "report", ignore_errors=True)  # of other weights, where a run went on
+        results = _measure(module.best.eval(), data.held_out, settings.task, folder / "report", final)
         _summarise(results, settings.name, folder, final, time.monotonic() - begin)
 
 
@@ -258,10 +259,13 @@ def _run_folder(cfg: DictConfig) -> tuple[Path, Training]:
     folder = outputs / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{settings.name}"
     folder.mkdir(parents=True)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    link = outputs / f".latest.{os.getpid()}"
-    link.symlink_to(folder.name)
-    link.replace(outputs / "latest")
     return folder, settings
+
+
+def _point_latest_to(folder: Path) -> None:
+    link = folder.parent / f".latest.{os.getpid()}"
+    link.symlink_to(folder.name)
+    link.replace(folder.parent / "latest")
 
 
 def _resumed(folder: Path) -> DictConfig:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from anymask.cli import CONF, Evaluation, Training, typed
@@ -88,7 +89,7 @@ def test_module_variants() -> None:
         ("module.rounds.click=left", "module.rounds.click='left': Invalid enum value"),
         ("+optim.momentum=0.9", "there is no setting optim.momentum"),
         ("task.floors=[moon]", "moon"),
-        ("data.oversample={human: 3}", "human"),
+        ("+data.oversample.human=3", "human"),
         ("data.loading.images_per_batch=0", "data.loading.images_per_batch=0"),
     ],
 )
@@ -99,5 +100,13 @@ def test_wrong_values_are_named(override: str, message: str) -> None:
 
 
 def test_missing_values_are_named() -> None:
-    with pytest.raises(UserError, match=r"^give a value for checkpoint=…, data=…$"):
-        typed(compose("evaluate"), Evaluation)
+    with pytest.raises(UserError, match=r"^give a value for data\.held_out=…, data\.train=…$"):
+        typed(composed("data=shards"), Training)
+
+
+def test_evaluation_takes_any_data() -> None:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF / "evaluate"), version_base="1.3"):
+        settings = typed(compose("evaluate", overrides=["checkpoint=a.pth", "data=some/shards"]), Evaluation)
+    assert (settings.checkpoint, settings.data) == ("a.pth", "some/shards")
+    assert settings.task.report_at == (1, 2, 3, 5, 9)

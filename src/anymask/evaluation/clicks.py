@@ -129,8 +129,9 @@ def _go_on(
     course.ious.append(ious[believed])
     course.oracle_ious.append(max(ious))
     course.scores.append(float(scores[believed]))
-    wanted = course.ious[-1] < 1 and wants_more(course.ious)
-    click = next_click(target.true, candidates[believed], target.counted, course.clicks) if wanted else None
+    click = None
+    if wants_more(course.ious):
+        click = next_click(target.true, candidates[believed], target.counted, course.clicks)
     number = len(course.ious)
     if number in keep or (click is None and any(number < later for later in keep)):
         course.masks[number] = masks.encode(candidates[believed])

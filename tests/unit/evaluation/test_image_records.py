@@ -141,14 +141,14 @@ def test_only_masks_below_a_threshold_go_on_after_the_last_reported_click() -> N
     def nearly(true: Bitmap, click: int) -> list[Bitmap]:
         drawn = true.copy()
         if true is RIGHT:
-            drawn[8, 20] = False  # 255 of 256 pixels
+            drawn[8:12, 20:25] = False  # 236 of 256 pixels: above .90
         else:
             drawn[3:9] = False  # a half
         return [drawn] * 3
 
     model = Fake(nearly)
     left, right = play(model, sample(LEFT, RIGHT))
-    assert len(right["model"]["clicks"]) <= 9
+    assert len(right["model"]["clicks"]) == 9
     assert len(left["model"]["clicks"]) == 20
 
 
