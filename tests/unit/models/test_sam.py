@@ -57,7 +57,7 @@ def test_another_image_size() -> None:
     with torch.no_grad():
         embeddings = sam.encode(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.tensor([[64, 64]]))
         decoded = sam.decode(embeddings, _clicks(2), outputs=EVERY)
-    assert embeddings.shape == (1, 128, 4, 4)
+    assert embeddings.shape == (1, sam.architecture.dim, 4, 4)
     assert decoded.logits.shape == (2, 4, 16, 16)
 
 

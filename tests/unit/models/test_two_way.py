@@ -16,7 +16,7 @@ def _random(seed: int, *shape: int) -> Tensor:
 
 def _attention() -> Attention:
     torch.manual_seed(0)
-    attention = Attention(DIM, HEADS, downsample=2)
+    attention = Attention(DIM, HEADS, downsample=2, is_cross=True)
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter, std=0.3)  # biases too
     return attention
@@ -75,6 +75,12 @@ def test_absent_tokens_are_seen_by_nobody(tokens: int) -> None:
     present[0, -1] = False
     usual = _usual(attention, image, x, x, present)
     torch.testing.assert_close(attention.image_to_tokens(image, x, x, None, present), usual)
+
+
+def test_between_prompt_and_image_queries_and_keys_start_equal() -> None:
+    cross, own = (Attention(DIM, HEADS, downsample=2, is_cross=is_cross) for is_cross in (True, False))
+    assert torch.equal(cross.q_proj.weight, cross.k_proj.weight)
+    assert not torch.equal(own.q_proj.weight, own.k_proj.weight)
 
 
 def _transformer() -> TwoWayTransformer:

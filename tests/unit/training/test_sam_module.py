@@ -161,7 +161,7 @@ def test_objects_of_all_accumulated_batches_count_the_same(module: Module, fit: 
 
 def test_a_loss_that_is_not_finite_changes_nothing(module: Module, fit: Callable[..., L.Trainer]) -> None:
     ours, listener = module(), Listener()
-    ours.sam.encode = PoisonedEncoder(ours.sam, [1])  # type: ignore[method-assign]
+    ours.sam.encode = PoisonedEncoder(ours.sam, [1])  # type: ignore[assignment]
     trainer = fit(ours, batches=3, callbacks=[listener])
     assert trainer.global_step == 2  # of three
     assert len(listener.keys) == 1
@@ -173,7 +173,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(module: Module, fit: Callable
 def test_losses_that_are_never_finite_end_the_run(module: Module, fit: Callable[..., L.Trainer]) -> None:
     ours = module(max_nonfinite=3)
     before = weights(ours.sam)
-    ours.sam.encode = PoisonedEncoder(ours.sam, range(100))  # type: ignore[method-assign]
+    ours.sam.encode = PoisonedEncoder(ours.sam, range(100))  # type: ignore[assignment]
     with pytest.raises(UserError, match=r"not finite 3 times in a row, last for sa_\d, sa_\d"):
         fit(ours, batches=10)
     assert not changed(before, ours.sam)
