@@ -2,9 +2,12 @@
 
     python data/sample/make.py --out data/sample/shards
 
-Made for ambiguity: an object has parts and a part has sub-parts, all of one family of colours, each with a texture of
-its own, so that a click on a sub-part has three right answers. Objects hide one another, some are thin, the light
-falls off to one side, and noise lies over all. The same seed draws the same scenes.
+Made for ambiguity: a whole has a part and the part has one or two sub-parts, so that a click on a sub-part has three
+right answers. Made to be learned in minutes: every region is a mosaic of its object's hue in three tones, and the tone
+that most tiles have says whether it is a whole, a part or a sub-part; the background is a mosaic of all hues. The same
+colours are everywhere, so that the colour of a pixel says little, to a flood fill or to GrabCut. Objects keep apart
+where there is room, but hide one another now and then; some are thin, the light falls off to one side, and noise lies
+over all. The same seed draws the same scenes.
 """
 
 from __future__ import annotations
@@ -12,10 +15,10 @@ from __future__ import annotations
 import argparse
 import colorsys
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -34,13 +37,22 @@ LEAST_PIXELS = 300  # what is left of a region that others hide is no mask below
 
 Canvas = Float[np.ndarray, "h w 3"]
 Region = Bool[np.ndarray, "h w"]
-Colours = list[Float[np.ndarray, "3"]]
-Texture = Callable[[Int[np.ndarray, " n"], Int[np.ndarray, " n"]], Float[np.ndarray, "n 3"]]
+Colours = Float[np.ndarray, "k 3"]
+
+
+Level = Literal["whole", "part", "sub_part"]
+TONES = ((0.8, 0.35), (0.75, 0.65), (0.35, 0.95))  # saturation and value: dark, middle, light
+SHARES: dict[Level, tuple[float, float, float]] = {  # of the tones among a region's tiles
+    "whole": (0.65, 0.2, 0.15),
+    "part": (0.2, 0.65, 0.15),
+    "sub_part": (0.15, 0.2, 0.65),
+}
+BACKGROUND_SHARES = (0.45, 0.4, 0.15)
 
 
 @dataclass
 class Scene:
-    """The photograph so far and its regions, each with the number of the object that it belongs to."""
+    """The photograph so far and its regions."""
 
     canvas: Canvas
     regions: list[Region]
@@ -75,39 +87,44 @@ def write_split(folder: Path, split: str, number: int) -> int:
 
 def draw_scene(chance: np.random.Generator) -> Scene:
     """A background, two or three objects from back to front, now and then a thin one, light and noise."""
-    scene = Scene(np.zeros((SIDE, SIDE, 3)), [])
-    everywhere = np.nonzero(np.ones((SIDE, SIDE), bool))
-    background, *colours = palette(chance)  # shared, so that colour alone does not tell regions apart
-    scene.canvas[everywhere] = texture(chance, background)(*everywhere)
-    for _ in range(chance.integers(2, 4)):
-        draw_object(scene, chance, colours)
-    if chance.uniform() < 0.5:
-        draw_thin(scene, chance, colours)
+    number = int(chance.integers(2, 4))
+    hues = chance.uniform() + np.arange(4) / 4 + chance.uniform(-0.03, 0.03, 4)
+    every_hue = np.concatenate([tones(chance, hue) for hue in hues])
+    scene = Scene(mosaic(chance, every_hue, np.tile(BACKGROUND_SHARES, len(hues)) / len(hues)), [])
+    radius = 72 if number == 2 else 62
+    for centre, hue in zip(places(chance, number, radius), hues[1:], strict=False):
+        draw_object(scene, chance, centre, radius * chance.uniform(0.85, 1.15), hue)
+    if chance.uniform() < 0.3:
+        draw_thin(scene, chance, hues[0])
     scene.canvas *= light(chance)[:, :, None]
     scene.canvas += grain(chance)
     return scene
 
 
-def draw_object(scene: Scene, chance: np.random.Generator, colours: Colours) -> None:
-    """A whole with two or three parts, some of which have sub-parts; neighbours differ in colour."""
-    whole_colour, *others = chance.permutation(colours)
-    radius = chance.uniform(60, 95)
-    centre = chance.uniform(0.7 * radius, SIDE - 0.7 * radius, 2)
-    whole = shape(chance, centre, radius)
-    add(scene, whole, texture(chance, whole_colour), [])
-    for angle in chance.uniform(0, 2 * np.pi) + np.arange(chance.integers(2, 4)) * 2.2:
-        part_colour, *rest = chance.permutation(others)
-        place = centre + 0.5 * radius * np.array([np.cos(angle), np.sin(angle)])
-        part_radius = radius * chance.uniform(0.45, 0.55)
-        part = shape(chance, place, part_radius) & whole
-        add(scene, part, texture(chance, part_colour), [whole])
-        if chance.uniform() < 0.75:
-            middle = place + chance.normal(0, 0.1 * part_radius, 2)
-            inner = shape(chance, middle, 0.55 * part_radius) & part
-            add(scene, inner, texture(chance, rest[0]), [whole, part])
+def places(chance: np.random.Generator, number: int, radius: float) -> Float[np.ndarray, "n 2"]:
+    """Centres of objects: of some draws the one in which they are farthest apart."""
+    draws = chance.uniform(0.75 * radius, SIDE - 0.75 * radius, (20, number, 2))
+    distances = np.linalg.norm(draws[:, :, None] - draws[:, None], axis=-1) + 2 * SIDE * np.eye(number)
+    return np.asarray(draws[distances.min(axis=(1, 2)).argmax()])
 
 
-def draw_thin(scene: Scene, chance: np.random.Generator, colours: Colours) -> None:
+def draw_object(
+    scene: Scene, chance: np.random.Generator, centre: Float[np.ndarray, 2], radius: float, hue: float
+) -> None:
+    """A whole with a part to one side and in that one or two sub-parts."""
+    whole = shape(chance, centre, radius, 0.7)
+    add(scene, whole, surface(chance, hue, "whole"), [])
+    place = centre + chance.uniform(0.5, 0.65) * radius * direction(chance.uniform(0, 2 * np.pi))
+    part_radius = radius * chance.uniform(0.62, 0.7)
+    part = shape(chance, place, part_radius, 0.7) & whole
+    add(scene, part, surface(chance, hue, "part"), [whole])
+    for angle in chance.uniform(0, 2 * np.pi) + np.arange(chance.integers(1, 3)) * np.pi:
+        middle = place + chance.uniform(0.4, 0.55) * part_radius * direction(angle)
+        sub_part = shape(chance, middle, 0.45 * part_radius, 0.6) & part
+        add(scene, sub_part, surface(chance, hue, "sub_part"), [whole, part])
+
+
+def draw_thin(scene: Scene, chance: np.random.Generator, hue: float) -> None:
     """A bent line of a few pixels, or a ring."""
     stroke = np.zeros((SIDE, SIDE), np.uint8)
     width = int(chance.integers(5, 9))
@@ -117,38 +134,46 @@ def draw_thin(scene: Scene, chance: np.random.Generator, colours: Colours) -> No
     else:
         x, y = (int(v) for v in chance.integers(50, SIDE - 50, 2))
         cv2.circle(stroke, (x, y), int(chance.integers(20, 45)), 1, width)
-    add(scene, stroke > 0, texture(chance, chance.permutation(colours)[0]), [])
+    add(scene, stroke > 0, surface(chance, hue, "whole"), [])
 
 
-def add(scene: Scene, region: Region, paint: Texture, ancestors: list[Region]) -> None:
+def add(scene: Scene, region: Region, surface: Canvas, ancestors: list[Region]) -> None:
     """Put a region in front of everything; it hides what lies behind, but not the wholes that it is a part of."""
-    scene.canvas[region] = paint(*np.nonzero(region))
+    scene.canvas[region] = surface[region]
     for other in scene.regions:
         if not any(other is ancestor for ancestor in ancestors):
             other &= ~region
     scene.regions.append(region)
 
 
-def shape(chance: np.random.Generator, centre: Float[np.ndarray, 2], radius: float) -> Region:
+def direction(angle: float | Float[np.ndarray, " n"]) -> Float[np.ndarray, "2 ..."]:
+    """The unit vector, or vectors, at an angle."""
+    return np.array([np.cos(angle), np.sin(angle)])
+
+
+def shape(chance: np.random.Generator, centre: Float[np.ndarray, 2], radius: float, narrowest: float) -> Region:
     """An ellipse, a rounded box, a polygon or a blob, turned at random."""
     kind = chance.choice(["ellipse", "box", "polygon", "blob"])
     if kind == "polygon":
-        angles = np.sort(chance.uniform(0, 2 * np.pi, chance.integers(5, 8)) + np.arange(0, 0.01, 0.01))
-        distances = radius * chance.uniform(0.75, 1.1, len(angles))
+        corners = int(chance.integers(4, 8))
+        angles = (np.arange(corners) + chance.uniform(-0.25, 0.25, corners)) * 2 * np.pi / corners
+        distances = radius * chance.uniform(0.8, 1.15, corners)
     else:
         angles = np.linspace(0, 2 * np.pi, 72, endpoint=False)
-        distances = radius * outline(kind, angles, chance)
+        distances = radius * outline(kind, angles, chance, chance.uniform(narrowest, 1.0))
     turned = angles + chance.uniform(0, 2 * np.pi)
-    points = centre + distances[:, None] * np.stack([np.cos(turned), np.sin(turned)], axis=1)
+    points = centre + distances[:, None] * direction(turned).T
     return fill(points.round().astype(np.int32))
 
 
-def outline(kind: str, angles: Float[np.ndarray, " n"], chance: np.random.Generator) -> Float[np.ndarray, " n"]:
+def outline(
+    kind: str, angles: Float[np.ndarray, " n"], chance: np.random.Generator, stretch: float
+) -> Float[np.ndarray, " n"]:
     """Distance from the centre by angle, about 1."""
     if kind == "blob":
         waves = [chance.uniform(0, 0.3 / k) * np.cos(k * angles + chance.uniform(0, 2 * np.pi)) for k in range(2, 6)]
         return np.asarray(0.9 + sum(waves))
-    stretch, power = chance.uniform(0.6, 1.0), 2.0 if kind == "ellipse" else 8.0
+    power = 2.0 if kind == "ellipse" else 8.0
     return np.asarray((np.abs(np.cos(angles)) ** power + np.abs(np.sin(angles) / stretch) ** power) ** (-1 / power))
 
 
@@ -158,36 +183,27 @@ def fill(points: Int[np.ndarray, "n 2"]) -> Region:
     return filled > 0
 
 
-def palette(chance: np.random.Generator) -> Float[np.ndarray, "5 3"]:
-    """Colours of a scene, the background's first; five hues apart from each other."""
-    hues = chance.uniform() + np.arange(5) / 5 + chance.uniform(-0.03, 0.03, 5)
-    return np.array([colorsys.hsv_to_rgb(hue % 1, chance.uniform(0.35, 0.8), chance.uniform(0.4, 0.9)) for hue in hues])
+def surface(chance: np.random.Generator, hue: float, level: Level) -> Canvas:
+    """What a region of an object of this hue is painted with, as large as the scene."""
+    return mosaic(chance, tones(chance, hue), SHARES[level])
 
 
-def texture(chance: np.random.Generator, colour: Float[np.ndarray, 3]) -> Texture:
-    """A colour in stripes, checks, clouds or plain; to be painted over any rows and columns."""
-    kind = chance.choice(["stripes", "checks", "clouds", "plain"])
-    angle, frequency = chance.uniform(0, np.pi), chance.uniform(6, 20)
-    coarse = cv2.resize(chance.normal(0, 1, (12, 12)).astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    contrast = chance.uniform(0.05, 0.15)
+def tones(chance: np.random.Generator, hue: float) -> Colours:
+    """A hue in the three tones, a little different each time."""
+    drawn = np.array(TONES) + chance.uniform(-0.05, 0.05, (len(TONES), 2))
+    return np.array([colorsys.hsv_to_rgb(hue % 1, saturation, value) for saturation, value in drawn])
 
-    def paint(rows: Int[np.ndarray, " n"], columns: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
-        phase = 2 * np.pi * frequency / SIDE
-        wave = np.sin(phase * (np.cos(angle) * columns + np.sin(angle) * rows))
-        cross = np.sin(phase * (np.cos(angle) * rows - np.sin(angle) * columns))
-        patterns = {
-            "stripes": wave,
-            "checks": np.sign(wave * cross),
-            "clouds": coarse[rows, columns],
-            "plain": 0 * wave,
-        }
-        return np.asarray(colour + contrast * patterns[kind][:, None])
 
-    return paint
+def mosaic(chance: np.random.Generator, colours: Colours, shares: Sequence[float] | Float[np.ndarray, " k"]) -> Canvas:
+    """Square tiles of three or four pixels, each in one of the colours."""
+    tile = int(chance.integers(3, 5))
+    tiles = chance.choice(len(colours), (SIDE // tile + 2,) * 2, p=shares)
+    y, x = chance.integers(0, tile, 2)
+    return np.asarray(colours[tiles.repeat(tile, axis=0).repeat(tile, axis=1)[y : y + SIDE, x : x + SIDE]])
 
 
 def grain(chance: np.random.Generator) -> Float[np.ndarray, "h w 3"]:
-    """Coarse and fine noise, strong enough that a pixel's colour says little of its region."""
+    """Coarse and fine noise."""
     coarse = chance.normal(0, 1, (SIDE // 3 + 1, SIDE // 3 + 1, 3)).astype(np.float32)
     spread = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
     return chance.uniform(0.08, 0.14) * spread + chance.normal(0, 0.04, spread.shape)

@@ -151,6 +151,7 @@ class Evaluation:
     image_size: int | None
     device: str
     workers: int
+    pictures: bool
     task: PointToMask
 
 
@@ -199,7 +200,16 @@ def _evaluate(cfg: DictConfig) -> None:
     sam = checkpoints.load(checkpoint, image_size=settings.image_size).to(_device(settings.device))
     shards = ShardSet.open(settings.data)
     folder = Path(settings.out or Path("outputs", "evaluate", f"{checkpoint.stem}_{shards.name}"))
-    results = _measure(sam, shards, settings.task, folder, checkpoint, limit=settings.limit, workers=settings.workers)
+    results = _measure(
+        sam,
+        shards,
+        settings.task,
+        folder,
+        checkpoint,
+        limit=settings.limit,
+        workers=settings.workers,
+        pictures=settings.pictures,
+    )
     _say(results["metrics"], folder)
 
 
@@ -212,11 +222,20 @@ def _measure(
     *,
     limit: int | None = None,
     workers: int = 0,
+    pictures: bool = True,
 ) -> Results:
     published = CONF.parent / "eval" / "point_to_mask" / "published.json"
     rows = published if published.is_file() else None  # a wheel has none
     return point_to_mask.evaluate(
-        sam, shards, task, folder, checkpoint=checkpoint, limit=limit, workers=workers, published=rows
+        sam,
+        shards,
+        task,
+        folder,
+        checkpoint=checkpoint,
+        limit=limit,
+        workers=workers,
+        published=rows,
+        pictures=pictures,
     )
 
 

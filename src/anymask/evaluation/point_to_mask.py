@@ -51,12 +51,14 @@ def evaluate(
     limit: int | None = None,
     workers: int = 0,
     published: Path | None = None,
+    pictures: bool = True,
     progress: bool = True,
 ) -> Results:
     """Evaluate a model on the first ``limit`` samples, or all; write records, results and report into ``folder``.
 
     A run that was stopped is taken up where it was. Samples that cannot be used are counted and listed. ``checkpoint``
-    is what the model was loaded from, for the record; ``published`` a JSON file of numbers to show beside ours.
+    is what the model was loaded from, for the record; ``published`` a JSON file of numbers to show beside ours;
+    ``pictures`` puts some photographs into the report, where their licence lets them be passed on.
     Raises UserError if the folder holds another evaluation, or if there is no mask that can be evaluated.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +86,7 @@ def evaluate(
         "latency_ms": watch.medians(),
     }
     write_results(folder / "results.json", results)
-    write_report(folder, shards, published)
+    write_report(folder, shards if pictures else None, published)
     return results
 
 

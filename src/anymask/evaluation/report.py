@@ -45,8 +45,11 @@ class _PublishedFile(msgspec.Struct):
     rows: list[Published]
 
 
-def write_report(folder: Path, shards: ShardSet, published: Path | None) -> None:
-    """Write both reports beside ``results.json`` and ``records.jsonl``; the shards are read for the pictures alone."""
+def write_report(folder: Path, shards: ShardSet | None, published: Path | None) -> None:
+    """Write both reports beside ``results.json`` and ``records.jsonl``.
+
+    The shards are read for the pictures alone; without them there are none.
+    """
     results = cast(Results, json.loads((folder / "results.json").read_text()))
     records = read_records(folder / "records.jsonl")
     rows = read_published(published) if published else []
@@ -55,7 +58,7 @@ def write_report(folder: Path, shards: ShardSet, published: Path | None) -> None
         "results": results,
         "published": rows,
         "published_metrics": [key for key in results["metrics"] if any(key in row.numbers for row in rows)],
-        "shown": draw_extremes(records, shards, (first, later)),
+        "shown": draw_extremes(records, shards, (first, later)) if shards else None,
         "histogram": _histogram(records),
         "curves": _curves(results),
     }

@@ -64,10 +64,10 @@ class Architecture:
 ARCHITECTURES = {
     "tiny": Architecture(
         image_size=256,
-        width=192,
-        depth=6,
-        heads=3,
-        global_blocks=(1, 3, 5),
+        width=128,
+        depth=4,
+        heads=2,
+        global_blocks=(1, 3),
         window=8,
         dim=64,
         mlp_dim=256,

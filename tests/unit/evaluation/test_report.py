@@ -127,6 +127,13 @@ def test_pictures_are_whole_and_show_the_best_and_the_worst(evaluated: Path) -> 
     assert captions[-3] == min(captions)
 
 
+def test_a_report_without_shards_has_no_photograph(evaluated: Path) -> None:
+    write_report(evaluated, None, None)
+    tags = Tags((evaluated / "report.html").read_text()).tags
+    assert not [name for name, _ in tags if name == "img"]
+    assert [name for name, _ in tags if name == "svg"]
+
+
 def test_skipped_samples_are_listed(evaluated: Path) -> None:
     for name in ("report.html", "report.md"):
         assert "broken in manual-000000.tar" in (evaluated / name).read_text()
