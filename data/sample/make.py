@@ -30,7 +30,7 @@ from anymask.masks import encode, rle_to_json
 from anymask.structures import Source
 
 SIDE = 256
-SEED = 2023
+SEED = 2024
 SPLITS = {"train": 1500, "held_out": 40}
 SOURCE_SHARES: dict[Source, float] = {"manual": 0.1, "semi_automatic": 0.2, "automatic": 0.7}
 LEAST_PIXELS = 300  # what is left of a region that others hide is no mask below this
@@ -59,6 +59,7 @@ class Scene:
 
 
 def main() -> None:
+    """Draw both splits."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder that gets train/ and held_out/")
     parser.add_argument("--train", type=int, default=SPLITS["train"], help="scenes to train on")
@@ -91,7 +92,7 @@ def draw_scene(chance: np.random.Generator) -> Scene:
     hues = chance.uniform() + np.arange(4) / 4 + chance.uniform(-0.03, 0.03, 4)
     every_hue = np.concatenate([tones(chance, hue) for hue in hues])
     scene = Scene(mosaic(chance, every_hue, np.tile(BACKGROUND_SHARES, len(hues)) / len(hues)), [])
-    radius = 72 if number == 2 else 62
+    radius = 78 if number == 2 else 66
     for centre, hue in zip(places(chance, number, radius), hues[1:], strict=False):
         draw_object(scene, chance, centre, radius * chance.uniform(0.85, 1.15), hue)
     if chance.uniform() < 0.3:
@@ -120,7 +121,7 @@ def draw_object(
     add(scene, part, surface(chance, hue, "part"), [whole])
     for angle in chance.uniform(0, 2 * np.pi) + np.arange(chance.integers(1, 3)) * np.pi:
         middle = place + chance.uniform(0.4, 0.55) * part_radius * direction(angle)
-        sub_part = shape(chance, middle, 0.45 * part_radius, 0.6) & part
+        sub_part = shape(chance, middle, 0.48 * part_radius, 0.6) & part
         add(scene, sub_part, surface(chance, hue, "sub_part"), [whole, part])
 
 
@@ -178,6 +179,7 @@ def outline(
 
 
 def fill(points: Int[np.ndarray, "n 2"]) -> Region:
+    """The inside of a polygon of (x, y)."""
     filled = np.zeros((SIDE, SIDE), np.uint8)
     cv2.fillPoly(filled, [points], 1)
     return filled > 0
@@ -206,17 +208,18 @@ def grain(chance: np.random.Generator) -> Float[np.ndarray, "h w 3"]:
     """Coarse and fine noise."""
     coarse = chance.normal(0, 1, (SIDE // 3 + 1, SIDE // 3 + 1, 3)).astype(np.float32)
     spread = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-    return chance.uniform(0.08, 0.14) * spread + chance.normal(0, 0.04, spread.shape)
+    return np.asarray(chance.uniform(0.08, 0.14) * spread + chance.normal(0, 0.04, spread.shape))
 
 
 def light(chance: np.random.Generator) -> Float[np.ndarray, "h w"]:
     """Brighter to one side."""
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE - 0.5
     angle = chance.uniform(0, 2 * np.pi)
-    return 1 + chance.uniform(0, 0.5) * (np.cos(angle) * x + np.sin(angle) * y)
+    return np.asarray(1 + chance.uniform(0, 0.5) * (np.cos(angle) * x + np.sin(angle) * y))
 
 
 def to_bytes(canvas: Canvas) -> Any:
+    """RGB of type uint8."""
     return np.ascontiguousarray((canvas.clip(0, 1) * 255).round().astype(np.uint8))
 
 
@@ -228,6 +231,7 @@ def annotate(scene: Scene, name: str, source: Source) -> dict[str, Any]:
 
 
 def annotation(index: int, region: Region) -> dict[str, Any]:
+    """One mask in SA-1B's form."""
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     x, y = int(columns[0]), int(rows[0])
     return {

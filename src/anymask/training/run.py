@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +22,8 @@ from anymask.training.sam_module import SamModule
 __all__ = ["RunSettings", "fit"]
 
 Count = Annotated[int, Meta(ge=1)]
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +58,7 @@ def fit(
     resume: Path | None = None,
 ) -> Path:
     """Train to the end, from the start or from a checkpoint; returns the file with the final weights."""
+    _keep_freed_memory()
     trainer = L.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
@@ -90,3 +95,14 @@ class _ProgressBar(RichProgressBar):
     def get_metrics(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
         """Without the logger's name for the run."""
         return {name: value for name, value in super().get_metrics(trainer, module).items() if name != "v_num"}
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what tensors on the CPU give back, instead of asking the system for it anew.
+
+    A step on a CPU frees and takes hundreds of megabytes; fetching them page by page costs a tenth of its time.
+    """
+    with suppress(OSError, AttributeError):  # only glibc has it
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(M_MMAP_THRESHOLD, 2**30)
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
