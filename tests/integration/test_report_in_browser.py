@@ -22,7 +22,8 @@ FLAGS = [
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
-PROBE = """<!doctype html><body><iframe id="page" src="{url}" width="{width}" height="900"></iframe><pre id="told"></pre>
+PROBE = """<!doctype html>
+<body><iframe id="page" src="{url}" width="{width}" height="900"></iframe><pre id="told"></pre>
 <script>
 window.addEventListener("load", () => {{
   const page = document.getElementById("page").contentDocument, root = page.documentElement;

@@ -30,7 +30,7 @@ from anymask.evaluation import summary
 from anymask.evaluation.image_records import Stopwatch, records_of
 from anymask.evaluation.journal import Journal
 from anymask.evaluation.protocol import PointToMask
-from anymask.evaluation.provenance import code_commit, hardware, sha256_of
+from anymask.evaluation.provenance import code_commit, hardware, sha256_of, shown_path
 from anymask.evaluation.report import write_report
 from anymask.evaluation.results import SCHEMA, Identity, Numbers, Record, Results, write_results
 from anymask.inference.predictor import Predictor
@@ -98,7 +98,7 @@ def _identity(shards: ShardSet, task: PointToMask, checkpoint: Path | str, limit
         "settings": asdict(task),
         "data": {"name": shards.name, "fingerprint": shards.fingerprint()},
         "limit": limit,
-        "checkpoint": {"path": str(checkpoint), "sha256": sha256_of(Path(checkpoint))},
+        "checkpoint": {"path": shown_path(Path(checkpoint)), "sha256": sha256_of(Path(checkpoint))},
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["code_commit", "hardware", "sha256_of"]
+__all__ = ["code_commit", "hardware", "sha256_of", "shown_path"]
 
 
 def code_commit() -> str | None:
@@ -23,6 +23,16 @@ def code_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def shown_path(path: Path) -> str:
+    """Below the working folder as it is, else the name alone: a report is passed on, and tells nothing of the machine.
+
+    >>> shown_path(Path("/somewhere/else/model.pth"))
+    'model.pth'
+    """
+    here = Path.cwd()
+    return str(path.absolute().relative_to(here)) if path.absolute().is_relative_to(here) else path.name
 
 
 def sha256_of(path: Path) -> str | None:
