@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import lightning as L
@@ -41,7 +42,8 @@ __all__ = ["VALIDATION_ROUNDS", "SamModule", "objects_of"]
 TERMS = ("focal", "dice", "iou")
 
 VALIDATION_ROUNDS = Rounds(clicks=4, round_without_click=False, last_without_click=False, click="centre")
-"""As in the evaluation (SAM, appendix D.1), but on the lattice of the loss: five centre clicks."""
+"""As in the evaluation (SAM, appendix D.1), but on the lattice of the loss: five centre clicks. Three outputs are asked for
+where training does."""
 
 
 class SamModule(L.LightningModule):
@@ -233,7 +235,8 @@ class SamModule(L.LightningModule):
         def decode(prompts: Prompts, outputs: slice) -> Decoded:
             return sam.decode(embeddings, prompts, outputs=outputs)
 
-        for turn in play(VALIDATION_ROUNDS, first, objects, decode, generator):
+        rounds = replace(VALIDATION_ROUNDS, ambiguous=self.rounds.ambiguous)
+        for turn in play(rounds, first, objects, decode, generator):
             _, ious = mask_losses(
                 resize_logits(turn.decoded.logits, objects.targets.shape[-1]), turn.decoded.ious, objects.targets
             )
