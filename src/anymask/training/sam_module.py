@@ -42,8 +42,8 @@ __all__ = ["VALIDATION_ROUNDS", "SamModule", "objects_of"]
 TERMS = ("focal", "dice", "iou")
 
 VALIDATION_ROUNDS = Rounds(clicks=4, round_without_click=False, last_without_click=False, click="centre")
-"""As in the evaluation (SAM, appendix D.1), but on the lattice of the loss: five centre clicks. Three outputs are asked for
-where training does."""
+"""As in the evaluation (SAM, appendix D.1), on the lattice of the loss: five centre clicks, and three outputs where the
+training asks for them."""
 
 
 class SamModule(L.LightningModule):
