@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -21,16 +22,17 @@ from anymask.training.sam_module import SamModule, objects_of
 
 __all__ = ["RoundPictures"]
 
-Picture = UInt8[np.ndarray, "h w 3"]
+Picture = UInt8[np.ndarray, "h w *c"]
 
-SIDE = 192
-"""Of each of the small pictures, in pixels."""
+SIDE = 192  # of each of the small pictures, in pixels
+CONTEXT = 1.8  # what is shown around an object, by the longer side of its box
+SMALLEST_VIEW = 64.0  # pixels of the model frame
 
 
 class RoundPictures(L.Callback):
     """After each validation one picture in ``pictures/`` and in wandb: two rows for each object.
 
-    Above the photograph with the truth, then each round's prompts and prediction; below it the errors.
+    Above the surroundings of the object with the truth, then each round's prompts and prediction; below the errors.
     """
 
     def __init__(self, folder: Path, *, objects: int) -> None:
@@ -77,21 +79,50 @@ def draw_rounds(module: SamModule, batch: Batch, number: int) -> Picture:
     rows = []
     for index in range(min(number, len(batch.boxes))):
         photograph = batch.images[batch.image_index[index]].permute(1, 2, 0).cpu().numpy()
-        rows += _object_rows(photograph, batch.targets[index], turns, index)
+        rows += _object_rows(photograph, batch, turns, index)
     return tile(rows)
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The square of the model frame around one object that is shown: x and y of its corner, and its side."""
+
+    x: int
+    y: int
+    side: int
+
+    @classmethod
+    def around(cls, box: Float[np.ndarray, " 4"], frame: int) -> _View:
+        x0, y0, x1, y1 = box.tolist()
+        side = min(frame, round(max(SMALLEST_VIEW, CONTEXT * (x1 - x0), CONTEXT * (y1 - y0))))
+        x, y = (round(min(max(0.0, (a + b - side) / 2), frame - side)) for a, b in ((x0, x1), (y0, y1)))
+        return cls(x, y, side)
+
+    def cut(self, picture: Picture, interpolation: int) -> Picture:
+        inside = picture[self.y : self.y + self.side, self.x : self.x + self.side]
+        return cv2.resize(inside, (SIDE, SIDE), interpolation=interpolation)
+
+    def cut_mask(self, mask: Bool[Tensor, "r r"], frame: int) -> Bool[np.ndarray, "s s"]:
+        bits = mask.cpu().numpy().astype(np.uint8)
+        whole = cv2.resize(bits, (frame, frame), interpolation=cv2.INTER_NEAREST)
+        return self.cut(whole, cv2.INTER_NEAREST).astype(bool)
+
+    def move(self, points: Float[Tensor, "k 2"]) -> Float[np.ndarray, "k 2"]:
+        return (points.cpu().numpy() - np.array([self.x, self.y], dtype=np.float32)) * (SIDE / self.side)
+
+
 def _object_rows(
-    photograph: Picture, target: Bool[Tensor, "r r"], turns: list[Turn], index: int
+    photograph: UInt8[np.ndarray, "h w 3"], batch: Batch, turns: list[Turn], index: int
 ) -> list[list[Picture]]:
-    small = cv2.resize(photograph, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    scale = SIDE / photograph.shape[0]
-    true = _enlarged(target)
+    frame, target = photograph.shape[0], batch.targets[index]
+    view = _View.around(batch.boxes[index].cpu().numpy(), frame)
+    small = view.cut(photograph, cv2.INTER_LINEAR)
+    true = view.cut_mask(target, frame)
     above, below = [overlay(small, true, TRUE)], [small]
     for turn in turns:
-        predicted = _enlarged(_answer(turn, index, target.shape[-1]))
-        labels = turn.prompts.labels[index]
-        above.append(_draw_prompts(overlay(small, predicted), turn.prompts.points[index] * scale, labels))
+        predicted = view.cut_mask(_answer(turn, index, target.shape[-1]), frame)
+        labels = turn.prompts.labels[index].cpu().numpy()
+        above.append(_draw_prompts(overlay(small, predicted), view.move(turn.prompts.points[index]), labels))
         below.append(draw_error(small, predicted, true))
     return [above, below]
 
@@ -101,13 +132,8 @@ def _answer(turn: Turn, index: int, side: int) -> Bool[Tensor, "r r"]:
     return resize_logits(logits[None, None].float(), side)[0, 0] > 0
 
 
-def _enlarged(mask: Bool[Tensor, "r r"]) -> Bool[np.ndarray, "s s"]:
-    small = mask.cpu().numpy().astype(np.uint8)
-    return cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST).astype(bool)
-
-
-def _draw_prompts(picture: Picture, points: Float[Tensor, "k 2"], labels: Int[Tensor, " k"]) -> Picture:
+def _draw_prompts(picture: Picture, points: Float[np.ndarray, "k 2"], labels: Int[np.ndarray, " k"]) -> Picture:
     corners = points[labels >= Label.CORNER_TOP_LEFT]
     if len(corners):
-        picture = draw_box(picture, corners.flatten().cpu().numpy())
-    return draw_clicks(picture, points.cpu().numpy(), labels.cpu().numpy())
+        picture = draw_box(picture, corners.flatten())
+    return draw_clicks(picture, points, labels)
