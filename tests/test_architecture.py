@@ -28,6 +28,7 @@ LAYERS = [
     "metrics",
     "training",
     "evaluation",
+    "settings",
     "cli",
 ]
 STRANGERS = {("evaluation", "training")}  # a layer that may not import another although that lies below

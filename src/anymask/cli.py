@@ -15,10 +15,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from unittest import mock
 
 import hydra
@@ -32,7 +32,7 @@ from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anymask.data.datamodule import Loading, ShardsDataModule
+from anymask.data.datamodule import ShardsDataModule
 from anymask.data.mixture import Mixture
 from anymask.data.shards import ShardSet
 from anymask.data.transforms import ToExample
@@ -40,20 +40,15 @@ from anymask.errors import UserError
 from anymask.evaluation import point_to_mask
 from anymask.evaluation.point_to_mask import PointToMask
 from anymask.evaluation.results import Results
-from anymask.losses import LossWeights
-from anymask.matching import Matching
 from anymask.models import checkpoints
 from anymask.models.sam import Sam, build
-from anymask.prompts import FirstPrompt
-from anymask.rounds import Rounds
-from anymask.structures import Source
+from anymask.settings import Evaluation, Training
 from anymask.training.checkpointing import newest_checkpoint
 from anymask.training.csv_log import CsvLog
-from anymask.training.optim import Optimisation
-from anymask.training.run import RunSettings, fit
+from anymask.training.run import fit
 from anymask.training.sam_module import SamModule
 
-__all__ = ["CONF", "Evaluation", "Training", "evaluate", "train", "typed"]
+__all__ = ["CONF", "evaluate", "train", "typed"]
 
 _HERE = Path(__file__).resolve().parent
 CONF = next(path for path in (_HERE.parents[1] / "conf", _HERE / "conf") if path.is_dir())  # a clone's, then a wheel's
@@ -61,98 +56,6 @@ CONF = next(path for path in (_HERE.parents[1] / "conf", _HERE / "conf") if path
 Typed = TypeVar("Typed")
 
 OmegaConf.register_new_resolver("clone", lambda: str(CONF.parent))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Model:
-    name: str
-    image_size: int | None
-    drop_path: float
-    dropout: float
-    click_rounds: int
-    checkpoint_activations: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Module:
-    rounds: Rounds
-    first_prompt: FirstPrompt
-    loss: LossWeights
-    matching: Matching
-    ema_decay: float
-    clip_norm: float
-    freeze: list[str]
-    compile: bool
-    max_nonfinite: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _TrainSet:
-    path: str
-    source: Source = "automatic"
-    weight: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Transform:
-    loss_size: int | None
-    masks_per_image: int
-    max_area: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Data:
-    draw: str | None  # a program that makes the shards where they are not there
-    train: list[_TrainSet]
-    held_out: str
-    oversample: dict[Source, float]
-    transform: _Transform
-    loading: Loading
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Log:
-    wandb: Literal["auto", "online", "offline", "disabled"]
-    project: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Paths:
-    data: str
-    outputs: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Training:
-    """conf/train.yaml."""
-
-    name: str
-    seed: int
-    init_from: str | None
-    resume: str | None
-    model: _Model
-    module: _Module
-    optim: Optimisation
-    data: _Data
-    task: PointToMask
-    trainer: RunSettings
-    logger: _Log
-    paths: _Paths
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
-    """conf/evaluate/evaluate.yaml."""
-
-    checkpoint: str
-    data: str
-    out: str | None
-    limit: int | None
-    image_size: int | None
-    device: str
-    workers: int
-    pictures: bool
-    task: PointToMask
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
