@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import simplejpeg
+import torch
 
 from anymask.data.shards import ShardWriter
 from anymask.masks import encode, rle_to_json
 from anymask.structures import Source
 
 HEIGHT, WIDTH = 48, 64
+
+torch.set_num_threads(1)  # models so small gain nothing from more, and wait long for a core that others use
 
 
 def _shapes(chance: np.random.Generator) -> list[np.ndarray[Any, np.dtype[np.bool_]]]:

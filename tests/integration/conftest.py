@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = [
     "model.image_size=64",
+    "module=sam1",
+    "optim=adamw",
     "data=shards",
     "data.loading.validation_images=2",
     "data.loading.shuffle_buffer=4",
