@@ -116,7 +116,7 @@ class Attention(nn.Module):
     def _tie_queries_and_keys(self) -> None:
         """Where training starts, a prompt looks at its own place in the image, and the image at the prompt near it.
 
-        From independent projections a small model finds nothing but background for thousands of steps.
+        From independent projections a small model finds nothing but background for a long time (docs/decisions/0007).
         """
         self.q_proj.weight.mul_(2)
         self.k_proj.weight.copy_(self.q_proj.weight)

@@ -100,7 +100,7 @@ class _ProgressBar(RichProgressBar):
 def _keep_freed_memory() -> None:
     """Let the C library keep what tensors on the CPU give back, instead of asking the system for it anew.
 
-    A step on a CPU frees and takes hundreds of megabytes; fetching them page by page costs a tenth of its time.
+    A step on a CPU frees and takes hundreds of megabytes; fetching them page by page costs time (docs/log.md).
     """
     with suppress(OSError, AttributeError):  # only glibc has it
         library = ctypes.CDLL("libc.so.6")
