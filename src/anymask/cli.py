@@ -235,6 +235,7 @@ def _data(settings: Training, sam: Sam) -> ShardsDataModule:
         loss_size=own.transform.loss_size or sam.mask_size,
         masks_per_image=own.transform.masks_per_image,
         max_area=own.transform.max_area,
+        augmentation=own.transform.augmentation,
     )
     return ShardsDataModule(
         Mixture.of(shards, oversample=own.oversample, weights=[part.weight for part in own.train]),

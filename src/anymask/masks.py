@@ -89,12 +89,12 @@ class Lattice:
     """
 
     def __init__(self, size: tuple[int, int], rows: Int[np.ndarray, " a"], columns: Int[np.ndarray, " b"]) -> None:
-        """``size`` is the image's; rows and columns in rising order, repeats allowed."""
+        """``size`` is the image's; rows and columns in any order, repeats allowed."""
         self.height, width = size
         some_rows, self.row_of = np.unique(rows, return_inverse=True)
         some_columns, self.column_of = np.unique(columns, return_inverse=True)
         self.shape = (len(some_rows), len(some_columns))
-        self.repeats = self.shape != (len(rows), len(columns))
+        self.rising = np.array_equal(some_rows, rows) and np.array_equal(some_columns, columns)
         self.rows_before = np.searchsorted(some_rows, np.arange(self.height))
         # A last boundary lies at the end of the image, in the column after the last.
         self.pixels_before = np.searchsorted(some_columns, np.arange(width + 1)) * len(some_rows)
@@ -107,7 +107,7 @@ class Lattice:
         lengths = np.diff(rank, prepend=0, append=self.shape[0] * self.shape[1])
         inside = np.arange(len(counts)) % 2 == 1
         small = np.repeat(inside, lengths).reshape(self.shape[::-1]).T
-        return small[self.row_of][:, self.column_of] if self.repeats else small
+        return small if self.rising else small[self.row_of][:, self.column_of]
 
 
 def rle_from_json(segmentation: Any, size: tuple[int, int]) -> Rle:

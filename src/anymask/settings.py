@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from anymask.data.augmentation import Augmentation
 from anymask.data.datamodule import Loading
 from anymask.evaluation.point_to_mask import PointToMask
 from anymask.losses import LossWeights
@@ -61,6 +62,7 @@ class Transform:
     loss_size: int | None
     masks_per_image: int
     max_area: float
+    augmentation: Augmentation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

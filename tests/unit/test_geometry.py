@@ -41,6 +41,18 @@ def test_a_crop_has_the_origin_at_its_corner() -> None:
     assert frame.points_to_model(torch.tensor([[10.0, 20.0], [15.0, 21.0]])).tolist() == [[0, 0], [10, 2]]
 
 
+def test_a_crop_may_be_mirrored_and_fill_a_part_of_the_square() -> None:
+    frame = Frame((10, 20, 30, 60), side=80, fill=0.5, mirrored=True)  # 20 x 40 pixels, as large in the model frame
+    assert frame.content == (40, 20)
+    points = torch.tensor([[10.0, 20.0], [12.0, 21.0], [29.0, 59.0]])
+    moved = frame.points_to_model(points)
+    assert moved.tolist() == [[19, 0], [17, 1], [0, 39]]
+    assert torch.equal(frame.points_to_image(moved), points)
+    rows, columns = frame.sampled_pixels(80)
+    assert rows.tolist() == list(range(20, 60))
+    assert columns.tolist() == list(range(29, 9, -1))
+
+
 def test_the_scale_is_that_of_the_rounded_size() -> None:
     frame = Frame.of((3, 10), side=15)  # 3 x 1.5 = 4.5 is rounded to 5
     assert frame.content == (5, 15)

@@ -11,6 +11,7 @@ import torch
 from msgspec import Meta
 from torch.utils.data import DataLoader, IterableDataset
 
+from anymask.data.augmentation import Augmentation
 from anymask.data.collate import collate
 from anymask.data.mixture import Mixture, seeded
 from anymask.data.records import BadSample
@@ -77,12 +78,12 @@ class ShardsDataModule(L.LightningDataModule):
 
 
 class HeldOutBatches(IterableDataset[Batch]):
-    """The first held-out photographs, one a batch, each time with the same masks; bad ones are left out."""
+    """The first held-out photographs, one a batch, always with the same masks and as it is; bad ones are left out."""
 
     def __init__(self, shards: ShardSet, transform: ToExample, *, limit: int) -> None:
         super().__init__()
         self.shards, self.limit = shards, limit
-        self.transform = replace(transform, masks_per_image=100)
+        self.transform = replace(transform, masks_per_image=100, augmentation=Augmentation())
 
     def __iter__(self) -> Iterator[Batch]:
         for sample in read_samples(self.shards, limit=self.limit):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
 
 from anymask import masks
+from anymask.data.augmentation import Augmentation
 from anymask.data.records import BadSample
-from anymask.geometry import Frame, resize_image
+from anymask.geometry import Frame, crop_to_content, resize_image
 from anymask.structures import Example, Rle, Sample
 
 __all__ = ["ToExample"]
@@ -29,24 +31,35 @@ class ToExample:
     loss_size: int
     masks_per_image: int = 64
     max_area: float = 0.9
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __call__(self, sample: Sample, chance: random.Random) -> Example:
         """Raises BadSample where a mask is damaged or none is left."""
-        frame = Frame(sample.crop, self.image_size)
+        frame = self.augmentation.frame(sample.crop, self.image_size, chance)
         targets, boxes = self._choose(sample, frame, chance)
+        if not targets:  # perhaps they lie outside the part that was drawn
+            frame = Frame(sample.crop, self.image_size)
+            targets, boxes = self._choose(sample, frame, chance)
         if not targets:
             raise BadSample(f"no mask is left of {len(sample.masks)}: empty or over {self.max_area:.0%} of the image")
+        corners = frame.points_to_model(torch.tensor(boxes, dtype=torch.float32).view(-1, 2, 2))
         return Example(
             key=sample.key,
             shard=sample.shard,
             source=sample.source,
             image_size=sample.image.shape[:2],
-            crop=sample.crop,
-            image=resize_image(sample.image, frame),
+            crop=frame.crop,
+            image=self._image(sample, frame, chance),
             size=frame.content,
             targets=torch.from_numpy(np.stack(targets)),
-            boxes=frame.points_to_model(torch.tensor(boxes, dtype=torch.float32).view(-1, 2, 2)).view(-1, 4),
+            boxes=torch.cat([corners.amin(1), corners.amax(1)], dim=1),  # a mirror exchanges left and right
         )
+
+    def _image(self, sample: Sample, frame: Frame, chance: random.Random) -> UInt8[Tensor, "3 s s"]:
+        image = resize_image(sample.image, frame)
+        content = crop_to_content(image, frame.content)
+        content[:] = self.augmentation.recolour(content, chance)
+        return image
 
     def _choose(
         self, sample: Sample, frame: Frame, chance: random.Random
@@ -63,7 +76,7 @@ class ToExample:
             target = np.zeros((self.loss_size, self.loss_size), dtype=bool)
             target[: len(rows), : len(columns)] = inside
             targets.append(target)
-            boxes.append(_box(counts, sample))
+            boxes.append(_box(counts, sample.image.shape[0], frame))
             if len(targets) == self.masks_per_image:
                 break
         return targets, boxes
@@ -76,8 +89,8 @@ def _runs(rle: Rle) -> Int[np.ndarray, " runs"]:
         raise BadSample(str(error)) from None
 
 
-def _box(counts: Int[np.ndarray, " runs"], sample: Sample) -> tuple[int, int, int, int]:
+def _box(counts: Int[np.ndarray, " runs"], height: int, frame: Frame) -> tuple[int, int, int, int]:
     """XYXY of the mask's first and last pixel within the crop, image frame."""
-    x0, y0, x1, y1 = masks.box(counts, sample.image.shape[0])
-    left, top, right, bottom = sample.crop
+    x0, y0, x1, y1 = masks.box(counts, height)
+    left, top, right, bottom = frame.crop
     return max(x0, left), max(y0, top), min(x1, right) - 1, min(y1, bottom) - 1

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from anymask.data.augmentation import Augmentation
 from anymask.data.mixture import seeded
 from anymask.data.records import BadSample, RawSample, parse
 from anymask.data.transforms import ToExample
@@ -56,8 +58,9 @@ def test_targets_are_the_whole_masks_at_the_sampled_pixels(height: int, width: i
     bitmaps = [chance.random((height, width)) < density for density in (0.1, 0.5, 1)]
     x0, y0 = chance.integers(0, (width - 3, height - 3)).tolist()
     sample = _sample(*bitmaps, crop=(x0, y0, width - 1, height - 1))
-    example = ToExample(image_size=32, loss_size=side, max_area=1.0)(sample, seeded(seed))
     rows, columns = Frame(sample.crop, 32).sampled_pixels(side)
+    assume(len(rows) and len(columns))  # a strip may lie between two rows of cells
+    example = ToExample(image_size=32, loss_size=side, max_area=1.0)(sample, seeded(seed))
     expected = []
     for bitmap in bitmaps:
         target = np.zeros((side, side), dtype=bool)
@@ -146,3 +149,45 @@ def test_a_stored_scene_keeps_its_masks(draw_record: Draw) -> None:
     whole = sorted(int(decode(rle).sum()) for rle in sample.masks)
     assert sorted(example.targets.sum(dim=(1, 2)).tolist()) == whole
     assert not example.targets[:, 48:].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(6, 60), st.integers(6, 60), st.integers(0, 2**20))
+def test_a_mirrored_view_is_the_view_of_a_mirrored_photograph(height: int, width: int, seed: int) -> None:
+    sample = _sample(np.ones((height, width), dtype=bool), crop=(2, 3, width - 1, height))
+    mirrored = replace(sample, image=np.ascontiguousarray(sample.image[:, ::-1]), crop=(1, 3, width - 2, height))
+    transform = ToExample(image_size=32, loss_size=32, max_area=1.0)
+    ours = replace(transform, augmentation=Augmentation(flip=1.0))(sample, seeded(seed))
+    expected = transform(mirrored, seeded(seed))
+    assert ours.size == expected.size
+    assert (ours.image.int() - expected.image.int()).abs().max() <= 1
+
+
+def test_a_mirrored_mask_lies_where_its_object_is_seen() -> None:
+    bitmap = _rectangle((16, 16), 1, 2, 5, 8)
+    sample = replace(_sample(bitmap), image=np.where(bitmap[..., None], 255, 0).repeat(3, 2).astype(np.uint8))
+    example = ToExample(image_size=16, loss_size=16, augmentation=Augmentation(flip=1.0))(sample, seeded(0))
+    assert torch.equal(example.image[0] > 127, example.targets[0])
+    assert torch.equal(example.targets[0], torch.from_numpy(bitmap[:, ::-1].copy()))
+    assert example.boxes.tolist() == [[11.0, 2.0, 14.0, 7.0]]  # from the first to the last pixel's centre
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.6, 1.7, 3.0])
+def test_masks_stay_on_their_objects_at_any_scale(scale: float) -> None:
+    bitmap = _rectangle((48, 64), 8, 8, 56, 40)
+    sample = replace(_sample(bitmap), image=np.where(bitmap[..., None], 255, 0).repeat(3, 2).astype(np.uint8))
+    augmentation = Augmentation(scale=(scale, scale), flip=0.5)
+    for seed in range(20):
+        transform = ToExample(image_size=64, loss_size=64, max_area=1.0, augmentation=augmentation)
+        example = transform(sample, seeded(seed))
+        assert ((example.image[0] > 127) != example.targets[0]).float().mean() < 0.03
+        rows, columns = example.targets[0].nonzero().unbind(1)
+        around = [columns.min(), rows.min(), columns.max(), rows.max()]
+        assert example.boxes[0].tolist() == pytest.approx([float(edge) for edge in around], abs=max(1.0, scale))
+
+
+def test_where_the_part_drawn_holds_no_mask_the_whole_is_taken() -> None:
+    sample = _sample(_rectangle((64, 64), 0, 0, 3, 3))
+    transform = ToExample(image_size=32, loss_size=32, augmentation=Augmentation(scale=(8.0, 8.0)))
+    crops = {transform(sample, seeded(seed)).crop for seed in range(40)}
+    assert (0, 0, 64, 64) in crops
