@@ -39,6 +39,7 @@ from anymask.data.transforms import ToExample
 from anymask.errors import UserError
 from anymask.evaluation import point_to_mask
 from anymask.evaluation.point_to_mask import PointToMask
+from anymask.evaluation.ranks import ALONE, Ranks
 from anymask.evaluation.results import Results
 from anymask.models import checkpoints
 from anymask.models.sam import Sam, build
@@ -94,6 +95,7 @@ def _train(cfg: DictConfig) -> None:
     if module.global_rank == 0:
         shutil.rmtree(folder / "report", ignore_errors=True)  # of other weights, where a run went on
         results = _measure(module.best.eval(), data.held_out, settings.task, folder / "report", final)
+        assert results is not None
         _summarise(results, settings.name, folder, final, time.monotonic() - begin)
 
 
@@ -112,8 +114,10 @@ def _evaluate(cfg: DictConfig) -> None:
         limit=settings.limit,
         workers=settings.workers,
         pictures=settings.pictures,
+        ranks=Ranks.from_environment(),
     )
-    _say(results["metrics"], folder)
+    if results:
+        _say(results["metrics"], folder)
 
 
 def _measure(
@@ -126,7 +130,8 @@ def _measure(
     limit: int | None = None,
     workers: int = 0,
     pictures: bool = True,
-) -> Results:
+    ranks: Ranks = ALONE,
+) -> Results | None:
     published = CONF.parent / "eval" / "point_to_mask" / "published.json"
     rows = published if published.is_file() else None  # a wheel has none
     return point_to_mask.evaluate(
@@ -139,12 +144,13 @@ def _measure(
         workers=workers,
         published=rows,
         pictures=pictures,
+        ranks=ranks,
     )
 
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda", Ranks.local()) if torch.cuda.is_available() else torch.device("cpu")
     try:
         return torch.zeros(1, device=name).device
     except RuntimeError as error:

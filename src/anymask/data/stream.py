@@ -164,9 +164,11 @@ class HeldOutSamples(IterableDataset[Sample | Skipped]):
                 yield _parsed(record, self.shards.default_source)
 
 
-def read_samples(shards: ShardSet, *, limit: int | None = None, workers: int = 0) -> Iterator[Sample | Skipped]:
-    """Every sample of a shard set in its order, decoded by ``workers`` processes."""
-    samples = HeldOutSamples(shards, limit=limit)
+def read_samples(
+    shards: ShardSet, *, limit: int | None = None, workers: int = 0, rank: int = 0, world: int = 1
+) -> Iterator[Sample | Skipped]:
+    """A shard set in its order, every ``world``-th sample from ``rank`` on, decoded by ``workers`` processes."""
+    samples = HeldOutSamples(shards, limit=limit, rank=rank, world=world)
     loader = DataLoader(
         samples, batch_size=None, num_workers=workers, generator=torch.Generator(), worker_init_fn=_be_a_worker
     )

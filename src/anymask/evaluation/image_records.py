@@ -71,7 +71,7 @@ def records_of(sample: Sample, predict: Predict, task: PointToMask, watch: Stopw
         floors = {floor: _floor_courses(FLOORS[floor], sample.image, targets, task) for floor in task.floors}
         for row, number in enumerate(some):
             of_floors = {floor: _floor_json(courses_of[row]) for floor, courses_of in floors.items()}
-            records.append(_record(sample, number, len(numbers), courses[row], of_floors))
+            records.append(_record(sample, number, courses[row], of_floors))
     return records
 
 
@@ -125,7 +125,7 @@ def _floor_courses(
     return interact(ask, targets, lambda ious: len(ious) < task.floor_clicks[-1])
 
 
-def _record(sample: Sample, number: int, masks_in_image: int, course: Course, floors: dict[str, FloorCourse]) -> Record:
+def _record(sample: Sample, number: int, course: Course, floors: dict[str, FloorCourse]) -> Record:
     area = masks.area(masks.runs(sample.masks[number]))
     model: ModelCourse = {
         **_floor_json(course),
@@ -137,7 +137,6 @@ def _record(sample: Sample, number: int, masks_in_image: int, course: Course, fl
         "shard": Path(sample.shard).name,
         "image": sample.key,
         "image_size": sample.image.shape[:2],
-        "masks_in_image": masks_in_image,
         "mask": number,
         "mask_id": sample.mask_ids[number],
         "area": area,

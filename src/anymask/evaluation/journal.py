@@ -1,65 +1,91 @@
 """``records.jsonl``: written image by image, so that an evaluation that was stopped goes on where it was.
 
-The first line says what is evaluated and how; every other line is one mask's record.
+The first line says what is evaluated and how; every other line is one image with its records. Of several processes each
+writes a file of its own beside it; at the end they become one, in the order of the images' names.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from anymask.errors import UserError
-from anymask.evaluation.results import Identity, Record
+from anymask.evaluation.results import Identity
 from anymask.models.checkpoints import write_atomically
 
 __all__ = ["Journal", "read_records"]
 
 Image = tuple[str, str]
-"""Shard and key."""
+"""Shard or folder, and key."""
+
+Records = list[Any]
+"""What a task writes of one image."""
 
 
 class Journal:
-    """The records of the images that are complete, and the file that they are in."""
+    """The records of the images that are done, and the file that this process adds to."""
 
-    def __init__(self, path: Path, header: Identity) -> None:
-        """Open or begin the file. Lines of an image that was not finished, and a torn last line, are removed.
+    def __init__(self, folder: Path, header: Identity, *, rank: int = 0) -> None:
+        """Open or begin the file of process ``rank``; a torn last line is removed. The others' files are read.
 
-        Raises UserError if the file is of another evaluation: of other settings, weights or data.
+        Raises UserError if one of them is of another evaluation: of other settings, weights or data.
         """
-        self._path = path
-        self._images: dict[Image, list[Record]] = {}
-        lines = list(_lines(path)) if path.exists() else []
-        told = json.loads(json.dumps(header))
-        if lines and lines[0] != told:
-            differing = [name for name in told if lines[0].get(name) != told[name]]
-            raise UserError(
-                f"{path} is of another evaluation (it differs in {', '.join(differing) or 'its form'}): "
-                "name another folder, or remove the file to begin again"
-            )
-        for image, records in _by_image(lines[1:]).items():
-            if len(records) == records[0]["masks_in_image"]:
-                self._images[image] = records
-        kept = [header, *(record for records in self._images.values() for record in records)]
-        write_atomically(path, lambda part: part.write_text(_text(kept)))
+        self._folder, self._header = folder, header
+        self._path = folder / ("records.jsonl" if rank == 0 else f"records.{rank}.jsonl")
+        self._images = _read_all(folder, header)
+        own = dict(_images(self._path)) if self._path.exists() else {}
+        write_atomically(self._path, lambda part: part.write_text(_text([header, *map(_line, own.items())])))
 
     def __contains__(self, image: Image) -> bool:
         return image in self._images
 
-    def __getitem__(self, image: Image) -> list[Record]:
+    def __getitem__(self, image: Image) -> Records:
         return self._images[image]
 
-    def append(self, image: Image, records: list[Record]) -> None:
-        """Add all records of one image."""
-        self._images[image] = records
+    def append(self, image: Image, records: Sequence[Any]) -> None:
+        """Add all records of one image; there may be none."""
+        self._images[image] = list(records)
         with self._path.open("a") as file:
-            file.write(_text(records))
+            file.write(_text([_line((image, list(records)))]))
+
+    def merge(self) -> None:
+        """Make one file of all processes' files; to be called by one of them when all are done."""
+        images = _read_all(self._folder, self._header)
+        lines = [self._header, *map(_line, sorted(images.items()))]
+        write_atomically(self._folder / "records.jsonl", lambda part: part.write_text(_text(lines)))
+        for path in self._folder.glob("records.*.jsonl"):
+            path.unlink()
 
 
-def read_records(path: Path) -> list[Record]:
-    """All records of a finished file."""
-    return cast(list[Record], list(_lines(path))[1:])
+def read_records(path: Path) -> Records:
+    """The records of all images of a finished file."""
+    return [record for _, records in _images(path) for record in records]
+
+
+def _read_all(folder: Path, header: Identity) -> dict[Image, Records]:
+    images: dict[Image, Records] = {}
+    for path in sorted(folder.glob("records*.jsonl")):
+        _refuse_another(path, header)
+        images |= _images(path)
+    return images
+
+
+def _refuse_another(path: Path, header: Identity) -> None:
+    stored, told = next(_lines(path), None), json.loads(json.dumps(header))
+    if stored is not None and stored != told:
+        differing = [name for name in told if stored.get(name) != told[name]]
+        raise UserError(
+            f"{path} is of another evaluation (it differs in {', '.join(differing) or 'its form'}): "
+            "name another folder, or remove the file to begin again"
+        )
+
+
+def _images(path: Path) -> Iterator[tuple[Image, Records]]:
+    lines = _lines(path)
+    next(lines, None)
+    yield from (((line["shard"], line["image"]), line["records"]) for line in lines)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -72,12 +98,10 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 return
 
 
-def _by_image(lines: list[dict[str, Any]]) -> dict[Image, list[Record]]:
-    images: dict[Image, list[Record]] = {}
-    for line in lines:
-        images.setdefault((line["shard"], line["image"]), []).append(cast(Record, line))
-    return images
+def _line(of_image: tuple[Image, Records]) -> dict[str, Any]:
+    (shard, image), records = of_image
+    return {"shard": shard, "image": image, "records": records}
 
 
-def _text(lines: list[Any]) -> str:
+def _text(lines: Sequence[Any]) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)

@@ -6,11 +6,40 @@ import hashlib
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
-__all__ = ["code_commit", "hardware", "sha256_of", "shown_path"]
+from anymask.data.shards import ShardSet
+from anymask.evaluation.results import SCHEMA, Circumstances, Identity
+
+__all__ = ["circumstances", "code_commit", "hardware", "identity_of", "sha256_of", "shown_path"]
+
+
+def identity_of(
+    protocol: str, settings: dict[str, Any], shards: ShardSet, checkpoint: Path | str, limit: int | None
+) -> Identity:
+    """What must be the same for two runs to be one."""
+    return {
+        "schema": SCHEMA,
+        "protocol": protocol,
+        "settings": settings,
+        "data": {"name": shards.name, "fingerprint": shards.fingerprint()},
+        "limit": limit,
+        "checkpoint": {"path": shown_path(Path(checkpoint)), "sha256": sha256_of(Path(checkpoint))},
+    }
+
+
+def circumstances(device: torch.device) -> Circumstances:
+    """Of now, here."""
+    return {
+        "commit": code_commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": hardware(device),
+        "torch": torch.__version__,
+    }
 
 
 def code_commit() -> str | None:

@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk: ``records.jsonl``, one line per mask, and ``results.json``, made from it.
+"""What an evaluation leaves on disk: ``records.jsonl``, one line per image, and ``results.json``, made from it.
 
 A report needs these two and the shards; it never needs the model again. IoUs are 0 to 1, coordinates are (x, y) pixels
 of the image frame.
@@ -16,6 +16,7 @@ from anymask.models.checkpoints import write_atomically
 __all__ = [
     "SCHEMA",
     "Calibration",
+    "Circumstances",
     "FloorCourse",
     "Identity",
     "ModelCourse",
@@ -26,7 +27,7 @@ __all__ = [
     "write_results",
 ]
 
-SCHEMA = 1
+SCHEMA = 2  # 1: a line of records.jsonl was a mask
 
 
 class FloorCourse(TypedDict):
@@ -45,12 +46,11 @@ class ModelCourse(FloorCourse):
 
 
 class Record(TypedDict):
-    """One mask: a line of ``records.jsonl``."""
+    """One mask, in the line of its image in ``records.jsonl``."""
 
     shard: str  # file name of the shard
     image: str  # key of the sample
     image_size: tuple[int, int]  # height, width
-    masks_in_image: int  # records that the image has in all: with fewer it is not complete
     mask: int  # place of the mask in the sample, from 0
     mask_id: int  # the id that the data set gives it, -1 if none
     area: int  # pixels
@@ -98,17 +98,22 @@ class Numbers(TypedDict):
     verdict: Verdict
 
 
-class Results(Identity, Numbers):
+class Circumstances(TypedDict):
+    """What a result also depends on, or might."""
+
+    commit: str | None  # of the code; "-dirty" if it was changed since
+    date: str  # ISO 8601, UTC, of the end
+    hardware: str
+    torch: str
+
+
+class Results(Identity, Numbers, Circumstances):
     """``results.json``."""
 
     task: str
     pictured: tuple[int, int]  # the clicks after which the records keep the mask
     counts: dict[str, int]  # images, masks, empty_masks (dropped), skipped_samples, not_reached@80, …
     skipped: list[dict[str, str]]  # shard, key and reason of every sample that could not be used
-    commit: str | None  # of the code; "-dirty" if it was changed since
-    date: str  # ISO 8601, UTC, of the end
-    hardware: str
-    torch: str
     latency_ms: dict[str, float | None]  # encode_image, answer_prompt: medians, with pre- and post-processing
 
 

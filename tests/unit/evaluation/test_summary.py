@@ -12,7 +12,6 @@ def record(ious: list[float], *, estimate: float = 0.5, area: int = 100, disc: l
         "shard": "a.tar",
         "image": "sa_1",
         "image_size": (10, 10),
-        "masks_in_image": 1,
         "mask": 0,
         "mask_id": 7,
         "area": area,
