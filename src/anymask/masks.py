@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from anymask.structures import Rle
 
-__all__ = ["Lattice", "area", "box", "decode", "encode", "rle_from_json", "rle_to_json", "runs"]
+__all__ = ["Lattice", "area", "box", "decode", "encode", "encode_runs", "rle_from_json", "rle_to_json", "runs"]
 
 
 def runs(rle: Rle) -> Int[np.ndarray, " runs"]:
@@ -60,6 +60,20 @@ def encode(bitmap: Bool[np.ndarray, "h w"]) -> Rle:
     """The compressed run-length code of a bitmap."""
     encoded = coco_mask.encode(np.asfortranarray(bitmap, dtype=np.uint8))
     return Rle(bitmap.shape, encoded["counts"])
+
+
+def encode_runs(starts: Int[np.ndarray, " k"], ends: Int[np.ndarray, " k"], size: tuple[int, int]) -> Rle:
+    """The compressed run-length code of a mask from its runs inside, in rising order; a run may go on in the next.
+
+    Places are counted column by column; an end is the place after the run's last pixel.
+    """
+    apart = ends[:-1] != starts[1:]
+    starts, ends = starts[np.append(True, apart)[: len(starts)]], ends[np.append(apart, True)[: len(ends)]]
+    bounds = np.stack([starts, ends], axis=1).ravel()
+    counts = np.diff(bounds, prepend=0, append=size[0] * size[1])
+    if len(bounds) and counts[-1] == 0:  # a run outside comes last only where there is one
+        counts = counts[:-1]
+    return Rle(size, coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)["counts"])
 
 
 def area(counts: Int[np.ndarray, " runs"]) -> int:

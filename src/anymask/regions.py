@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["content_mask", "deepest_pixel", "mask_iou", "resize_logits", "squared_depth", "uniform_pixel"]
+__all__ = [
+    "content_mask",
+    "deepest_pixel",
+    "mask_iou",
+    "outermost_pixels",
+    "resize_logits",
+    "run_bounds",
+    "squared_depth",
+    "uniform_pixel",
+]
 
 Pixels = tuple[Int[Tensor, "n 2"], Bool[Tensor, " n"]]
 """(column, row) of one pixel of each bitmap, and whether the bitmap has any."""
+
+Bounds = tuple[Int[np.ndarray, "k 2"], Int[np.ndarray, "k 2"]]
+"""(column, row) where each run of inside pixels down a column starts, and of the place below its last pixel."""
 
 
 def mask_iou(predicted: Bool[Tensor, "*#n h w"], true: Bool[Tensor, "*#n h w"]) -> Float[Tensor, "*#n"]:
@@ -62,6 +75,27 @@ def uniform_pixel(masks: Bool[Tensor, "n h w"], generator: torch.Generator) -> P
     chosen = masks.gather(1, row[:, :, None].expand(-1, -1, masks.shape[2]))[:, 0]
     column = torch.searchsorted(chosen.cumsum(dim=1), within, right=True).clamp(max=masks.shape[2] - 1)
     return torch.cat([column, row], dim=1), total[:, 0] > 0
+
+
+def outermost_pixels(masks: Bool[Tensor, "n h w"]) -> Int[Tensor, "n 4"]:
+    """Least and greatest column and row of each mask, as (left, top, right, bottom); zeros for an empty one."""
+    sides = []
+    for along in (masks.any(dim=1), masks.any(dim=2)):
+        first = along.byte().argmax(dim=1)  # of equal ones the first
+        last = along.shape[1] - 1 - along.flip(1).byte().argmax(dim=1)
+        sides.append(torch.stack([first, last], dim=1) * along.any(dim=1, keepdim=True))
+    return torch.stack(sides, dim=2).flatten(1)
+
+
+def run_bounds(masks: Bool[Tensor, "n h w"]) -> list[Bounds]:
+    """Where the runs of each mask start and end, column by column, as run-length codes count; in host memory."""
+    height = masks.shape[1]
+    columns = F.pad(masks.transpose(1, 2), (0, 1))  # n w h+1: every column ends outside
+    line = F.pad(columns.flatten(1), (1, 0))
+    number, place = (line[:, 1:] != line[:, :-1]).nonzero().T.cpu().numpy()
+    bounds = np.stack(np.divmod(place, height + 1), axis=1)
+    each = np.split(bounds, np.searchsorted(number, np.arange(1, len(masks))))
+    return [(some[::2], some[1::2]) for some in each[: len(masks)]]
 
 
 def content_mask(sizes: Int[Tensor, "b 2"], image_size: int, side: int) -> Bool[Tensor, "b r r"]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from pycocotools import mask as coco_mask
 
-from anymask.masks import Lattice, area, box, decode, encode, rle_from_json, rle_to_json, runs
+from anymask.masks import Lattice, area, box, decode, encode, encode_runs, rle_from_json, rle_to_json, runs
 from anymask.structures import Rle
 
 Bitmap = np.ndarray[Any, np.dtype[np.bool_]]
@@ -50,6 +50,17 @@ def test_runs_of_any_length_are_read_as_pycocotools_wrote_them(counts: list[int]
     total = sum(counts)
     code = coco_mask.frPyObjects({"size": [total, 1], "counts": counts}, total, 1)["counts"]
     assert runs(Rle((total, 1), code)).tolist() == counts
+
+
+@settings(max_examples=200, deadline=None)
+@given(BITMAPS, st.booleans())
+def test_runs_inside_are_encoded_as_their_bitmap(bitmap: Bitmap, by_column: bool) -> None:
+    """Also where a run that goes on in the next column is given in two pieces."""
+    line = bitmap.T.ravel()
+    starts = [i for i in np.flatnonzero(line) if i == 0 or not line[i - 1] or (by_column and i % len(bitmap) == 0)]
+    ends = [next((j for j in range(i + 1, len(line)) if not line[j] or j in starts), len(line)) for i in starts]
+    code = encode_runs(np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64), bitmap.shape)
+    assert code == encode(bitmap)
 
 
 @settings(max_examples=60, deadline=None)

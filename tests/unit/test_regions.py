@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from anymask.regions import content_mask, deepest_pixel, mask_iou, resize_logits, squared_depth, uniform_pixel
+from anymask.regions import (
+    content_mask,
+    deepest_pixel,
+    mask_iou,
+    outermost_pixels,
+    resize_logits,
+    run_bounds,
+    squared_depth,
+    uniform_pixel,
+)
 
 Bitmaps = np.ndarray[Any, np.dtype[np.bool_]]
 BITMAPS = npst.arrays(np.bool_, npst.array_shapes(min_dims=3, max_dims=3, max_side=8))
@@ -105,3 +114,39 @@ def test_logits_of_the_right_size_are_left_alone_and_others_are_interpolated() -
     logits = torch.tensor([[[[0.0, 4.0], [0.0, 4.0]]]])
     assert resize_logits(logits, 2) is logits
     assert resize_logits(logits, 4)[0, 0, 0].tolist() == [0, 1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("picture", "outermost"),
+    [
+        ("..... .##.. .#.#. .....", [1, 1, 3, 2]),
+        ("....# ..... ..... #....", [0, 0, 4, 3]),
+        ("..... ..... ....# .....", [4, 2, 4, 2]),
+        ("..... ..... ..... .....", [0, 0, 0, 0]),
+    ],
+)
+def test_the_outermost_pixels_are_those_of_a_drawing(picture: str, outermost: list[int]) -> None:
+    assert outermost_pixels(_drawn(picture, "##### ##### ##### #####")).tolist() == [outermost, [0, 0, 4, 3]]
+
+
+def test_runs_go_down_the_columns_and_end_below_their_last_pixel() -> None:
+    first, second, third = run_bounds(_drawn(".##. .##. ..#. ..##", ".... .... .... ....", "#... .... .... #..."))
+    assert [bounds.tolist() for bounds in first] == [[[1, 0], [2, 0], [3, 3]], [[1, 2], [2, 4], [3, 4]]]
+    assert [bounds.tolist() for bounds in second] == [[], []]
+    assert [bounds.tolist() for bounds in third] == [[[0, 0], [0, 3]], [[0, 1], [0, 4]]]
+
+
+def test_no_masks_have_no_runs() -> None:
+    assert run_bounds(torch.zeros(0, 3, 3, dtype=torch.bool)) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(BITMAPS)
+def test_runs_cover_the_mask(bitmaps: Bitmaps) -> None:
+    for bitmap, (starts, ends) in zip(bitmaps, run_bounds(torch.from_numpy(bitmaps)), strict=True):
+        drawn = np.zeros_like(bitmap)
+        for (column, top), (same, bottom) in zip(starts, ends, strict=True):
+            assert column == same
+            assert not drawn[max(top - 1, 0) : bottom + 1, column].any()  # runs of a column are apart
+            drawn[top:bottom, column] = True
+        assert np.array_equal(drawn, bitmap)

@@ -22,7 +22,7 @@ from anymask.inference.postprocess import image_masks
 from anymask.models.sam import AMBIGUOUS, SINGLE, Sam
 from anymask.structures import Label, Prediction, Prompts
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "check_image"]
 
 NO_POINT = -1
 """The label by which a user leaves a place of ``points`` empty."""
@@ -50,7 +50,7 @@ class Predictor:
         if len(images) == 0:
             raise UserError("set_images needs at least one image, the list is empty")
         for image in images:
-            _check_image(image)
+            check_image(image)
         self._frames = [Frame.of(image.shape[:2], self.sam.image_size) for image in images]
         squares = torch.stack([resize_image(image, frame) for image, frame in zip(images, self._frames, strict=True)])
         sizes = torch.tensor([frame.content for frame in self._frames])
@@ -131,7 +131,8 @@ def _sparse(
     return {"points": places, "labels": kinds}
 
 
-def _check_image(image: Any) -> None:
+def check_image(image: Any) -> None:
+    """Raises UserError for what is not (height, width, 3) RGB of type uint8."""
     if not isinstance(image, np.ndarray):
         raise UserError(f"an image must be a numpy array (height, width, 3), not {type(image).__name__}")
     if image.dtype != np.uint8:

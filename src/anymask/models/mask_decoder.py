@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from anymask.models.two_way import TwoWayTransformer
+from anymask.models.two_way import SharedImage, TwoWayTransformer
 from anymask.models.vit import LayerNorm2d
 
 __all__ = ["MASK_TOKENS", "MaskDecoder"]
@@ -51,19 +51,47 @@ class MaskDecoder(nn.Module):
 
         Points that are not ``present`` are seen by nobody.
         """
+        is_shared = dense.shape[1] == 1
+        keys = (image if is_shared or len(image) == 1 else image[image_index]) + dense
+        tokens, keys = self.attend(keys, positions, sparse, image_index if is_shared else None, present)
+        return self.logits(tokens, keys, outputs), self.ious(tokens, outputs)
+
+    def share(
+        self, image: Float[Tensor, "b l c"], positions: Float[Tensor, "l c"], dense: Float[Tensor, "1 1 c"]
+    ) -> SharedImage:
+        """What depends on the images alone, to be given to ``attend`` as often as there are prompts without masks."""
+        return self.transformer.share(image + dense, positions)
+
+    def attend(
+        self,
+        image: SharedImage | Float[Tensor, "b l c"] | Float[Tensor, "n l c"],
+        positions: Float[Tensor, "l c"],
+        sparse: Float[Tensor, "n k c"],
+        image_index: Int[Tensor, " n"] | None,
+        present: Bool[Tensor, "n k"] | None,
+    ) -> tuple[Float[Tensor, "n t c"], Float[Tensor, "n l c"]]:
+        """The decoder's own and the prompt's tokens, and the image's, after the two-way transformer.
+
+        ``image`` includes what stands for the mask; it has one row per image, or without ``image_index`` per prompt.
+        """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(sparse), -1, -1)
         tokens = torch.cat([own, sparse], dim=1)
         if present is not None:
             present = F.pad(present, (own.shape[1], 0), value=True)
-        is_shared = dense.shape[1] == 1
-        keys = (image if is_shared or len(image) == 1 else image[image_index]) + dense
-        tokens, keys = self.transformer(tokens, keys, positions, image_index if is_shared else None, present)
+        return cast(tuple[Tensor, Tensor], self.transformer(tokens, image, positions, image_index, present))
 
+    def ious(self, tokens: Float[Tensor, "n t c"], outputs: slice) -> Float[Tensor, "n m"]:
+        """Estimated IoUs, from what ``attend`` made of the tokens; cheap, so that it can decide on ``logits``."""
+        return cast(Tensor, self.iou_prediction_head(tokens[:, 0]))[:, outputs]
+
+    def logits(
+        self, tokens: Float[Tensor, "n t c"], image: Float[Tensor, "n l c"], outputs: slice
+    ) -> Float[Tensor, "n m q q"]:
+        """Masks, from what ``attend`` made of the tokens and of the image."""
         asked = tokens[:, 1 : 1 + MASK_TOKENS][:, outputs]
         networks = list(self.output_hypernetworks_mlps)[outputs]
         weights = torch.stack([network(asked[:, i]) for i, network in enumerate(networks)], dim=1)
-        ious = self.iou_prediction_head(tokens[:, 0])[:, outputs]
-        return self.output_upscaling(keys, weights), ious
+        return cast(Tensor, self.output_upscaling(image, weights))
 
 
 class Upscaling(nn.Sequential):

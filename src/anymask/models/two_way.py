@@ -7,11 +7,12 @@ tokens this is less arithmetic and never builds keys, queries or values of the i
 parameter that no longer takes part, the bias of the image's keys, has a gradient of zero in the usual form as well.
 
 Where no prompt of a batch has a mask, the image tokens of the first layer are the same for all prompts of an image and
-are projected once per image.
+are projected once per image: ``SharedImage`` holds them, for one call or for many.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -19,10 +20,21 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-__all__ = ["TwoWayTransformer"]
+__all__ = ["SharedImage", "TwoWayTransformer"]
 
 PromptTokens = Float[Tensor, "n t c"]
 ImageTokens = Float[Tensor, "n l c"]
+ProjectedImage = Float[Tensor, "b h l d"]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedImage:
+    """What the first layer makes of B images alone: the same for all of their prompts that have no mask."""
+
+    tokens: Float[Tensor, "b l c"]
+    keys: ProjectedImage  # what the prompts' queries meet
+    values: ProjectedImage
+    queries: ProjectedImage  # what the image asks the prompts
 
 
 class TwoWayTransformer(nn.Module):
@@ -37,10 +49,14 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
+    def share(self, image: Float[Tensor, "b l c"], positions: Float[Tensor, "l c"]) -> SharedImage:
+        """The part of ``forward`` that depends on the images alone."""
+        return cast(TwoWayBlock, self.layers[0]).share(image, positions)
+
     def forward(
         self,
         tokens: PromptTokens,
-        image: Float[Tensor, "b l c"] | ImageTokens,
+        image: SharedImage | Float[Tensor, "b l c"] | ImageTokens,
         positions: Float[Tensor, "l c"],
         shared_by: Int[Tensor, " n"] | None,
         present: Bool[Tensor, "n t"] | None,
@@ -51,10 +67,12 @@ class TwoWayTransformer(nn.Module):
         them each prompt looks at; without it there is one row per prompt. Tokens that are not ``present`` are seen by
         nobody; what comes out in their place means nothing.
         """
-        queries, keys = tokens, image
-        for layer in self.layers:
-            queries, keys = layer(queries, keys, tokens, positions, shared_by, present)
-            shared_by = None
+        if shared_by is not None and not isinstance(image, SharedImage):
+            image = self.share(image, positions)
+        first, *others = self.layers
+        queries, keys = first(tokens, image, tokens, positions, shared_by, present)
+        for layer in others:
+            queries, keys = layer(queries, keys, tokens, positions, None, present)
         attended = self.final_attn_token_to_image.tokens_to_image(queries + tokens, keys + positions, keys)
         return cast(Tensor, self.norm_final_attn(queries + self.dropout(attended))), keys
 
@@ -75,10 +93,15 @@ class TwoWayBlock(nn.Module):
         self.cross_attn_image_to_token = Attention(dim, heads, downsample=2, is_cross=True)
         self.dropout = nn.Dropout(dropout)
 
+    def share(self, image: Float[Tensor, "b l c"], positions: Float[Tensor, "l c"]) -> SharedImage:
+        placed = image + positions
+        keys, values = self.cross_attn_token_to_image.project_image(placed, image)
+        return SharedImage(image, keys, values, self.cross_attn_image_to_token.project_queries(placed))
+
     def forward(
         self,
         queries: PromptTokens,
-        keys: Tensor,
+        image: SharedImage | ImageTokens,
         tokens: PromptTokens,
         positions: Tensor,
         shared_by: Tensor | None,
@@ -89,11 +112,19 @@ class TwoWayBlock(nn.Module):
         else:
             queries = queries + self.dropout(self.self_attn.tokens_to_tokens(queries + tokens, queries, present))
         queries = self.norm1(queries)
-        placed = keys + positions
-        attended = self.cross_attn_token_to_image.tokens_to_image(queries + tokens, placed, keys, shared_by)
+        ask_image, ask_tokens = self.cross_attn_token_to_image, self.cross_attn_image_to_token
+        if isinstance(image, SharedImage):
+            keys = image.tokens
+            attended = ask_image.tokens_to_projected(queries + tokens, image.keys, image.values, shared_by)
+        else:
+            keys, placed = image, image + positions
+            attended = ask_image.tokens_to_image(queries + tokens, placed, keys)
         queries = self.norm2(queries + self.dropout(attended))
         queries = self.norm3(queries + self.dropout(self.mlp(queries)))
-        answers = self.cross_attn_image_to_token.image_to_tokens(placed, queries + tokens, queries, shared_by, present)
+        if isinstance(image, SharedImage):
+            answers = ask_tokens.projected_to_tokens(image.queries, queries + tokens, queries, shared_by, present)
+        else:
+            answers = ask_tokens.image_to_tokens(placed, queries + tokens, queries, None, present)
         return queries, self.norm4(_of_prompt(keys, shared_by) + self.dropout(answers))
 
 
@@ -131,35 +162,60 @@ class Attention(nn.Module):
         self, x: PromptTokens, keys: Tensor, values: Tensor, shared_by: Tensor | None = None
     ) -> PromptTokens:
         """Prompt tokens ``x`` ask the image."""
+        if shared_by is not None or not self._is_cheaper_absorbed(x):
+            return self.tokens_to_projected(x, *self.project_image(keys, values), shared_by)
         q = self._split(self.q_proj(x)) * self.scale
-        if shared_by is None and self._is_cheaper_absorbed(x):
-            # The bias of the keys adds the same to all scores of a query: kept in the graph with its gradient of zero.
-            asked = (q @ self._per_head(self.k_proj.weight)).flatten(1, 2) + 0.0 * self.k_proj.bias.sum()  # n (h t) c
-            seen = torch.bmm(torch.bmm(asked, keys.transpose(1, 2)).softmax(dim=-1), values)
-            projected = seen.unflatten(1, q.shape[1:3]) @ self._per_head(self.v_proj.weight).transpose(1, 2)
-            return self._merge(projected + self.v_proj.bias.view(self.heads, 1, -1))
-        k = _of_prompt(self._split(self.k_proj(keys)), shared_by)
-        v = _of_prompt(self._split(self.v_proj(values)), shared_by)
+        # The bias of the keys adds the same to all scores of a query: kept in the graph with its gradient of zero.
+        asked = (q @ self._per_head(self.k_proj.weight)).flatten(1, 2) + 0.0 * self.k_proj.bias.sum()  # n (h t) c
+        seen = torch.bmm(torch.bmm(asked, keys.transpose(1, 2)).softmax(dim=-1), values)
+        projected = seen.unflatten(1, q.shape[1:3]) @ self._per_head(self.v_proj.weight).transpose(1, 2)
+        return self._merge(projected + self.v_proj.bias.view(self.heads, 1, -1))
+
+    def tokens_to_projected(
+        self, x: PromptTokens, keys: ProjectedImage, values: ProjectedImage, shared_by: Tensor | None
+    ) -> PromptTokens:
+        """``tokens_to_image`` where ``project_image`` has been at work."""
+        q = self._split(self.q_proj(x)) * self.scale
+        k, v = _of_prompt(keys, shared_by), _of_prompt(values, shared_by)
         return self._merge(_product(_product(q, k.transpose(2, 3)).softmax(dim=-1), v))
+
+    def project_image(self, keys: Tensor, values: Tensor) -> tuple[ProjectedImage, ProjectedImage]:
+        return self._split(self.k_proj(keys)), self._split(self.v_proj(values))
 
     def image_to_tokens(
         self, x: Tensor, keys: PromptTokens, values: PromptTokens, shared_by: Tensor | None, present: Tensor | None
     ) -> ImageTokens:
         """Image tokens ``x`` ask the prompt. Scores lie as n h t l: the softmax runs over the few tokens."""
+        if shared_by is not None or not self._is_cheaper_absorbed(keys):
+            return self.projected_to_tokens(self.project_queries(x), keys, values, shared_by, present)
         k = self._split(self.k_proj(keys)) * self.scale
+        asked = (k @ self._per_head(self.q_proj.weight)).flatten(1, 2)  # n (h t) c
+        bias = (k @ self.q_proj.bias.view(self.heads, -1, 1)).flatten(1, 2)
+        scores = torch.baddbmm(bias, asked, x.transpose(1, 2)).unflatten(1, k.shape[1:3])
+        return self._answers(scores, values, present)
+
+    def projected_to_tokens(
+        self,
+        queries: ProjectedImage,
+        keys: PromptTokens,
+        values: PromptTokens,
+        shared_by: Tensor | None,
+        present: Tensor | None,
+    ) -> ImageTokens:
+        """``image_to_tokens`` where ``project_queries`` has been at work."""
+        k = self._split(self.k_proj(keys)) * self.scale
+        return self._answers(_product(k, _of_prompt(queries, shared_by).transpose(2, 3)), values, present)
+
+    def project_queries(self, x: Tensor) -> ProjectedImage:
+        return self._split(self.q_proj(x))
+
+    def _answers(self, scores: Float[Tensor, "n h t l"], values: PromptTokens, present: Tensor | None) -> ImageTokens:
+        """What each image token hears from the tokens of its prompt."""
         v = self._split(self.v_proj(values))
-        is_absorbed = self._is_cheaper_absorbed(keys)
-        if shared_by is None and is_absorbed:
-            asked = (k @ self._per_head(self.q_proj.weight)).flatten(1, 2)  # n (h t) c
-            bias = (k @ self.q_proj.bias.view(self.heads, -1, 1)).flatten(1, 2)
-            scores = torch.baddbmm(bias, asked, x.transpose(1, 2)).unflatten(1, k.shape[1:3])
-        else:
-            q = _of_prompt(self._split(self.q_proj(x)), shared_by)
-            scores = _product(k, q.transpose(2, 3))
         if present is not None:
             scores = scores.masked_fill(~present[:, None, :, None], float("-inf"))
         weights = scores.softmax(dim=2)
-        if not is_absorbed:
+        if not self._is_cheaper_absorbed(values):
             return self._merge(weights.transpose(2, 3) @ v)
         answers = (v @ self._per_head(self.out_proj.weight.t())).flatten(1, 2)  # n (h t) c
         return torch.baddbmm(self.out_proj.bias, weights.flatten(1, 2).transpose(1, 2), answers)

@@ -53,6 +53,9 @@ def test_few_prompts_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(postprocess, "image_logits", counting)
     assert torch.equal(image_masks(logits, frame), whole)
     assert steps == [1] * 5
+    parts = list(postprocess.image_logits_in_steps(logits, frame))
+    assert [part.shape for part in parts] == [(1, 3, 40, 64)] * 5
+    torch.testing.assert_close(torch.cat(parts), resize(logits, frame), rtol=0, atol=0)
 
 
 def test_half_precision_is_resized_in_full() -> None:

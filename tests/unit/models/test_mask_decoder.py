@@ -63,3 +63,16 @@ def test_ragged_prompts_are_as_each_by_itself() -> None:
         alone_logits, alone_ious = _ask(decoder, sparse[:, :points])
         torch.testing.assert_close(logits[row], alone_logits[row], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(ious[row], alone_ious[row], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_the_image_worked_on_before_gives_the_same(images: int) -> None:
+    decoder, sparse, positions = _decoder(), _random(4, PROMPTS, 2, DIM), _random(2, GRID**2, DIM)
+    image, dense = _random(1, images, GRID**2, DIM), _random(3, 1, 1, DIM)
+    image_index = torch.tensor([0, images - 1, images - 1])
+    logits, ious = decoder(image, positions, sparse, dense, image_index, None, slice(1, 4))
+    shared = decoder.share(image, positions, dense)
+    for rows in (slice(0, 1), slice(1, 3)):
+        tokens, seen = decoder.attend(shared, positions, sparse[rows], image_index[rows], None)
+        torch.testing.assert_close(decoder.ious(tokens, slice(1, 4)), ious[rows], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(decoder.logits(tokens, seen, slice(1, 4)), logits[rows], rtol=1e-4, atol=1e-5)
