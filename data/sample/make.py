@@ -25,8 +25,10 @@ import numpy as np
 import simplejpeg
 from jaxtyping import Bool, Float, Int
 
+from anymask.data.packing import annotation
 from anymask.data.shards import ShardWriter
-from anymask.masks import encode, rle_to_json
+from anymask.errors import UserError
+from anymask.masks import encode
 from anymask.structures import Source
 
 SIDE = 256
@@ -66,7 +68,10 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=SPLITS["held_out"], help="scenes to measure on")
     arguments = parser.parse_args()
     for split, number in (("train", arguments.train), ("held_out", arguments.held_out)):
-        masks = write_split(arguments.out / split, split, number)
+        try:
+            masks = write_split(arguments.out / split, split, number)
+        except UserError as error:
+            parser.exit(2, f"{error}\n")
         print(f"{split}: {number} scenes, {masks} masks in {arguments.out / split}")
 
 
@@ -78,11 +83,11 @@ def write_split(folder: Path, split: str, number: int) -> int:
             chance = np.random.default_rng([SEED, list(SPLITS).index(split), index])
             scene = draw_scene(chance)
             source: Source = chance.choice(list(SOURCE_SHARES), p=list(SOURCE_SHARES.values())).item()
-            annotation = annotate(scene, f"sa_{index}", source)
+            record = annotate(scene, f"sa_{index}", source)
             photograph = simplejpeg.encode_jpeg(to_bytes(scene.canvas), quality=90, colorspace="RGB")
-            files = {"jpg": photograph, "json": json.dumps(annotation).encode()}
+            files = {"jpg": photograph, "json": json.dumps(record).encode()}
             writer.write(f"sa_{index}", files, source=source)
-            masks += len(annotation["annotations"])
+            masks += len(record["annotations"])
     return masks
 
 
@@ -227,23 +232,8 @@ def annotate(scene: Scene, name: str, source: Source) -> dict[str, Any]:
     """SA-1B's annotation of the regions that are still to be seen."""
     image = {"image_id": name, "width": SIDE, "height": SIDE, "file_name": f"{name}.jpg"}
     seen = [region for region in scene.regions if region.sum() >= LEAST_PIXELS]
-    return {"image": image, "source": source, "annotations": [annotation(i, region) for i, region in enumerate(seen)]}
-
-
-def annotation(index: int, region: Region) -> dict[str, Any]:
-    """One mask in SA-1B's form."""
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    x, y = int(columns[0]), int(rows[0])
-    return {
-        "id": index,
-        "segmentation": rle_to_json(encode(region)),
-        "bbox": [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1],
-        "area": int(region.sum()),
-        "predicted_iou": 1.0,
-        "stability_score": 1.0,
-        "crop_box": [0, 0, SIDE, SIDE],
-        "point_coords": [],
-    }
+    annotations = [annotation(index, encode(region)) for index, region in enumerate(seen)]
+    return {"image": image, "source": source, "annotations": annotations}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Ours beside a reference with the same weights: how far apart every mask logit and every estimated IoU lie.
 
     python eval/parity/compare.py --random vit_b
-    python eval/parity/compare.py --ours outputs/latest/checkpoints/last.ckpt --theirs sam-vit-base/
+    python eval/parity/compare.py --ours outputs/latest/checkpoints/final.ckpt --theirs sam-vit-base/
     python eval/parity/compare.py --ours sam_vit_b.pth --theirs sam_vit_b.pth --reference segment-anything
 
 ``--random`` writes one set of random weights to a file and gives it to both. The exit status is 1 where anything

@@ -1,4 +1,4 @@
-"""The two programs: the only place that sees a config object. Below it everything takes typed arguments.
+"""The two programs. They and `configuration` alone see a config object; below them everything takes typed arguments.
 
 python train.py experiment=sample optim.lr=1e-3          python evaluate.py checkpoint=… data=…
 """
@@ -8,22 +8,21 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import runpy
 import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
-from typing import Any, TypeVar
 from unittest import mock
 
 import hydra
 import lightning as L
-import msgspec
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.fabric.utilities.warnings import PossibleUserWarning
@@ -32,6 +31,8 @@ from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from anymask.atomic import write_atomically
+from anymask.configuration import typed
 from anymask.data.datamodule import ShardsDataModule
 from anymask.data.mixture import Mixture
 from anymask.data.shards import ShardSet
@@ -43,18 +44,16 @@ from anymask.evaluation.ranks import ALONE, Ranks
 from anymask.evaluation.results import Results
 from anymask.models import checkpoints
 from anymask.models.sam import Sam, build
-from anymask.settings import Evaluation, Training
-from anymask.training.checkpointing import newest_checkpoint
+from anymask.settings import Draw, Evaluation, Training
+from anymask.training.checkpointing import newest_checkpoint, remove_parts
 from anymask.training.csv_log import CsvLog
 from anymask.training.run import fit
 from anymask.training.sam_module import SamModule
 
-__all__ = ["CONF", "evaluate", "train", "typed"]
+__all__ = ["CONF", "evaluate", "train"]
 
 _HERE = Path(__file__).resolve().parent
 CONF = next(path for path in (_HERE.parents[1] / "conf", _HERE / "conf") if path.is_dir())  # a clone's, then a wheel's
-
-Typed = TypeVar("Typed")
 
 OmegaConf.register_new_resolver("clone", lambda: str(CONF.parent))
 
@@ -85,13 +84,19 @@ def _answer_mistakes(program: Callable[[], None]) -> None:
 
 def _train(cfg: DictConfig) -> None:
     begin = time.monotonic()
-    folder, settings = _run_folder(cfg)
-    resume = newest_checkpoint(folder) if settings.resume else None
+    if cfg.resume:
+        folder, cfg = _resumed(cfg)
+        settings = typed(cfg, Training)
+        resume, step = _checkpoint_to_go_on_from(folder, settings)
+    else:
+        settings = typed(cfg, Training)
+        folder, resume, step = None, None, 0
     L.seed_everything(settings.seed, verbose=False)
     module = _module(settings, init_from=None if resume else settings.init_from)
     data = _data(settings, module.sam)
-    _point_latest_to(folder)  # not before the settings are read, which may name the latest run
-    final = fit(module, data, settings.trainer, folder, _loggers(settings, folder, resume), resume=resume)
+    folder = folder or _new_folder(Path(settings.paths.outputs).resolve(), settings.name)
+    _record(cfg, folder)  # not before the settings are read, which may name the latest run
+    final = fit(module, data, settings.trainer, folder, _loggers(settings, folder, step), resume=resume)
     if module.global_rank == 0:
         shutil.rmtree(folder / "report", ignore_errors=True)  # of other weights, where a run went on
         results = _measure(module.best.eval(), data.held_out, settings.task, folder / "report", final)
@@ -104,7 +109,7 @@ def _evaluate(cfg: DictConfig) -> None:
     checkpoint = Path(settings.checkpoint)
     sam = checkpoints.load(checkpoint, image_size=settings.image_size).to(_device(settings.device))
     shards = ShardSet.open(settings.data)
-    folder = Path(settings.out or Path("outputs", "evaluate", f"{checkpoint.stem}_{shards.name}"))
+    folder = Path(settings.out) if settings.out else _folder_of(checkpoint, shards)
     results = _measure(
         sam,
         shards,
@@ -118,6 +123,13 @@ def _evaluate(cfg: DictConfig) -> None:
     )
     if results:
         _say(results["metrics"], folder)
+
+
+def _folder_of(checkpoint: Path, shards: ShardSet) -> Path:
+    """Where results go by default; every run has a final.ckpt, so its name stands before that of the file."""
+    path = checkpoint.resolve()
+    run = f"{path.parents[1].name}_" if path.parent.name == "checkpoints" else ""
+    return Path("outputs", "evaluate", f"{run}{path.stem}_{shards.name.replace(' ', '_')}")
 
 
 def _measure(
@@ -149,11 +161,18 @@ def _measure(
 
 
 def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda", Ranks.local()) if torch.cuda.is_available() else torch.device("cpu")
+    """``auto`` is CUDA where there is one; of several processes on a machine each has a GPU of its own."""
+    kind = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if kind == "cuda" and torch.cuda.is_available():
+        if Ranks.local() >= torch.cuda.device_count():
+            raise UserError(
+                f"device={name!r}: this is process {Ranks.local() + 1} of the machine, and it has "
+                f"{torch.cuda.device_count()} GPU: start no more processes than GPUs, or say device=cpu"
+            )
+        kind = f"cuda:{Ranks.local()}"
     try:
-        return torch.zeros(1, device=name).device
-    except RuntimeError as error:
+        return torch.zeros(1, device=kind).device
+    except (RuntimeError, AssertionError) as error:  # the second of a torch without CUDA
         raise UserError(f"device={name!r} cannot be used: {str(error).splitlines()[0]}") from None
 
 
@@ -167,7 +186,7 @@ def _summarise(results: Results, name: str, folder: Path, checkpoint: Path, seco
         "seconds": round(seconds, 1),
     }
     text = json.dumps(summary, indent=2) + "\n"
-    checkpoints.write_atomically(folder / "summary.json", lambda part: part.write_text(text))
+    write_atomically(folder / "summary.json", lambda part: part.write_text(text))
     _say(results["metrics"], folder / "report")
     print(f"checkpoint: {checkpoint}")
 
@@ -177,36 +196,56 @@ def _say(metrics: Mapping[str, float], folder: Path) -> None:
     print(f"report: {folder / 'report.html'}")
 
 
-def _run_folder(cfg: DictConfig) -> tuple[Path, Training]:
-    """A new run's folder with its settings in it, or the folder and the settings of the run to be resumed."""
-    if cfg.resume:
-        folder = Path(cfg.paths.outputs, "latest") if cfg.resume == "latest" else Path(cfg.resume)
-        return folder.resolve(), typed(_resumed(folder), Training)
-    settings = typed(cfg, Training)
-    outputs = Path(settings.paths.outputs).resolve()
-    folder = outputs / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{settings.name}"
-    folder.mkdir(parents=True)
-    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    return folder, settings
+def _resumed(cfg: DictConfig) -> tuple[Path, DictConfig]:
+    """The folder of the run to be resumed, and its configuration with what the command line changes."""
+    folder = Path(cfg.paths.outputs, "latest") if cfg.resume == "latest" else Path(cfg.resume)
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"cannot resume {folder}: there is no config.yaml of a run in it")
+    own = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(own, DictConfig)
+    OmegaConf.set_struct(own, True)
+    changes = [change for change in HydraConfig.get().overrides.task if not change.startswith("resume=")]
+    if groups := [change for change in changes if "." not in change.split("=")[0]]:
+        raise UserError(f"a resumed run keeps its settings, {groups[0]} cannot be changed: leave it out")
+    own.merge_with_dotlist(changes)
+    return folder.resolve(), own
 
 
-def _point_latest_to(folder: Path) -> None:
+def _checkpoint_to_go_on_from(folder: Path, settings: Training) -> tuple[Path, int]:
+    """The newest checkpoint and its step."""
+    remove_parts(folder)
+    path, step = newest_checkpoint(folder)
+    steps = settings.trainer.steps
+    if step > steps:
+        raise UserError(f"{folder} has done {step} steps: it cannot go on to trainer.steps={steps}")
+    if step == steps:
+        print(f"this run is finished, its {steps} steps are done: it is measured again (trainer.steps=… gives it more)")
+    return path, step
+
+
+def _new_folder(outputs: Path, name: str) -> Path:
+    """Of its own, also where two runs of one name begin in the same second."""
+    stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}"
+    outputs.mkdir(parents=True, exist_ok=True)
+    for ending in chain([""], (f"_{number}" for number in count(2))):
+        with suppress(FileExistsError):
+            (outputs / f"{stem}{ending}").mkdir()
+            return outputs / f"{stem}{ending}"
+    raise AssertionError("numbers do not end")
+
+
+def _record(cfg: DictConfig, folder: Path) -> None:
+    """Write down the configuration and let outputs/latest point to the run.
+
+    What refers to another setting is kept as a reference, so that it follows when a resumed run changes that setting.
+    """
+    kept = cfg.copy()
+    kept.resume = None
+    text = OmegaConf.to_yaml(kept)
+    write_atomically(folder / "config.yaml", lambda part: part.write_text(text))
     link = folder.parent / f".latest.{os.getpid()}"
     link.symlink_to(folder.name)
     link.replace(folder.parent / "latest")
-
-
-def _resumed(folder: Path) -> DictConfig:
-    if not (folder / "config.yaml").is_file():
-        raise UserError(f"cannot resume {folder}: there is no config.yaml of a run in it")
-    cfg = OmegaConf.load(folder / "config.yaml")
-    assert isinstance(cfg, DictConfig)
-    OmegaConf.set_struct(cfg, True)
-    changes = list(HydraConfig.get().overrides.task)
-    if groups := [c for c in changes if "." not in c.split("=")[0] and not c.startswith("resume=")]:
-        raise UserError(f"a resumed run keeps its settings, {groups[0]} cannot be changed: leave it out")
-    cfg.merge_with_dotlist(changes)
-    return cfg
 
 
 def _module(settings: Training, *, init_from: str | None) -> SamModule:
@@ -234,7 +273,7 @@ def _module(settings: Training, *, init_from: str | None) -> SamModule:
 def _data(settings: Training, sam: Sam) -> ShardsDataModule:
     own = settings.data
     if own.draw:
-        _draw_sample(Path(own.draw), Path(own.held_out).parent)
+        _draw_where_absent(own.draw, [own.held_out, *(part.path for part in own.train)])
     shards = [ShardSet.open(part.path, source=part.source) for part in own.train]
     transform = ToExample(
         image_size=sam.image_size,
@@ -253,22 +292,28 @@ def _data(settings: Training, sam: Sam) -> ShardsDataModule:
     )
 
 
-def _draw_sample(program: Path, folder: Path) -> None:
-    """Let a program write shards into ``folder`` unless they are there."""
-    if folder.is_dir():
+def _draw_where_absent(draw: Draw, sets: Iterable[str]) -> None:
+    """Let a program write the folder of shards that ``sets`` lie in, unless it is there or they lie elsewhere."""
+    program, folder = Path(draw.program), Path(draw.folder)
+    if folder.is_dir() or not any(Path(path).is_relative_to(folder) for path in sets):
         return
     if not program.is_file():
         raise UserError(f"there is no {program} to draw the sample with: run train.py in a clone, or name data=shards")
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    with mock.patch.object(sys, "argv", [str(program), "--out", str(part)]):
-        runpy.run_path(str(program), run_name="__main__")
-    part.replace(folder)
+    try:
+        with mock.patch.object(sys, "argv", [str(program), "--out", str(part)]):
+            runpy.run_path(str(program), run_name="__main__")
+        part.replace(folder)
+    except OSError:
+        if not folder.is_dir():  # else another run has drawn the same meanwhile
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
-def _loggers(settings: Training, folder: Path, resume: Path | None) -> list[Logger]:
+def _loggers(settings: Training, folder: Path, step: int) -> list[Logger]:
     table = CsvLog(folder)
-    if resume:
-        table.drop_after(checkpoints.read_checkpoint(resume)["global_step"])
+    table.drop_after(step)
     mode = settings.logger.wandb
     if mode == "disabled":
         return [table]
@@ -285,38 +330,3 @@ def _loggers(settings: Training, folder: Path, resume: Path | None) -> list[Logg
         settings=wandb.Settings(mode="offline" if offline else "online", console="off", silent=offline),
     )
     return [table, run]
-
-
-def typed(cfg: DictConfig, kind: type[Typed]) -> Typed:
-    """The configuration as typed values.
-
-    Raises UserError that names the key and its value where one is missing, unknown or of the wrong type.
-    """
-    if missing := OmegaConf.missing_keys(cfg):
-        raise UserError(f"give a value for {', '.join(f'{name}=…' for name in sorted(missing))}")
-    values = OmegaConf.to_container(cfg, resolve=True)
-    try:
-        typed = msgspec.convert(values, kind)
-    except msgspec.ValidationError as error:
-        place = re.search(r" - at `\$\.?(.*)`", str(error))
-        key = place[1] if place else ""
-        raise UserError(f"{key}={_value_at(values, key)!r}: {str(error).split(' - at ')[0]}") from None
-    if unknown := _unknown(values, msgspec.to_builtins(typed)):
-        raise UserError(f"there is no setting {', '.join(unknown)}")
-    return typed
-
-
-def _value_at(values: Any, path: str) -> Any:
-    for key in re.findall(r"[^.\[\]]+", path):
-        values = values[int(key) if key.isdigit() else key]
-    return values
-
-
-def _unknown(values: Any, known: Any, path: str = "") -> list[str]:
-    """Keys of ``values`` that are not in ``known``, at any depth."""
-    if not isinstance(values, dict):
-        return []
-    here = [f"{path}{key}" for key in values if key not in known]
-    return here + [
-        name for key in values if key in known for name in _unknown(values[key], known[key], f"{path}{key}.")
-    ]

@@ -7,23 +7,24 @@ colours are apart for colour-blind eyes too (Okabe and Ito's palette).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import simplejpeg
-from jaxtyping import Bool, Int, Real, UInt8
+from jaxtyping import Bool, Float, Int, Real, UInt8
 
 __all__ = [
     "MISSED",
     "PREDICTED",
     "TOO_MUCH",
     "TRUE",
+    "View",
     "draw_box",
     "draw_clicks",
     "draw_error",
     "jpeg",
     "overlay",
-    "png",
     "tile",
 ]
 
@@ -40,6 +41,32 @@ BOX: Colour = (240, 228, 66)
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
 GAP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A rectangle of an image, in whole pixels, that is shown in another size."""
+
+    x0: int
+    y0: int
+    x1: int  # excluded, as is y1
+    y1: int
+    size: tuple[int, int]  # (height, width) of what is shown
+
+    def cut(self, image: Picture) -> UInt8[np.ndarray, "a b 3"]:
+        """The rectangle of the image."""
+        way = cv2.INTER_AREA if self.size[0] < self.y1 - self.y0 else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(image[self.y0 : self.y1, self.x0 : self.x1], self.size[::-1], interpolation=way))
+
+    def cut_mask(self, mask: Mask) -> Bool[np.ndarray, "a b"]:
+        """The rectangle of a mask of the image."""
+        inside = np.ascontiguousarray(mask[self.y0 : self.y1, self.x0 : self.x1]).view(np.uint8)
+        return np.asarray(cv2.resize(inside, self.size[::-1], interpolation=cv2.INTER_NEAREST)).astype(bool)
+
+    def move(self, points: Real[np.ndarray, "k 2"]) -> Float[np.ndarray, "k 2"]:
+        """Where points (x, y) of the image are shown; the centre of the first pixel is (0, 0) here and there."""
+        corner, scale = (self.x0, self.y0), np.divide(self.size[::-1], (self.x1 - self.x0, self.y1 - self.y0))
+        return np.asarray((points - corner + 0.5) * scale - 0.5)
 
 
 def overlay(image: Picture, mask: Mask, colour: Colour = PREDICTED) -> Picture:
@@ -76,11 +103,6 @@ def draw_box(image: Picture, box: Real[np.ndarray, " 4"]) -> Picture:
 def tile(rows: Sequence[Sequence[AnySize]]) -> AnySize:
     """Rows of pictures in one, on white: each row as high as its highest, each picture at its own size."""
     return _stack([_stack(list(row), axis=1) for row in rows], axis=0)
-
-
-def png(image: Picture) -> bytes:
-    """The picture as a PNG file."""
-    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
 
 
 def jpeg(image: Picture, quality: int = 85) -> bytes:

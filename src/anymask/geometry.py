@@ -1,4 +1,4 @@
-"""From the image frame to the model frame and back (SAM, appendix A: longest side to S, padded right and below)."""
+"""From the image frame to the model frame (SAM, appendix A: longest side to S, padded right and below)."""
 
 from __future__ import annotations
 
@@ -54,10 +54,6 @@ class Frame:
     def points_to_model(self, points: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n 2"]:
         """Points in the image frame, moved to the model frame."""
         return self._mirror(points - points.new_tensor(self.crop[:2])) * points.new_tensor(self.scale)
-
-    def points_to_image(self, points: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n 2"]:
-        """The inverse of ``points_to_model``."""
-        return self._mirror(points / points.new_tensor(self.scale)) + points.new_tensor(self.crop[:2])
 
     def _mirror(self, points: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n 2"]:
         """Within the crop; the centre of its first pixel, 0, goes to that of its last."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from anymask.data.augmentation import Augmentation
 from anymask.data.datamodule import Loading
+from anymask.errors import UserError
 from anymask.evaluation.point_to_mask import PointToMask
 from anymask.losses import LossWeights
 from anymask.matching import Matching
@@ -16,7 +19,12 @@ from anymask.structures import Source
 from anymask.training.optim import Optimisation
 from anymask.training.run import RunSettings
 
-__all__ = ["Evaluation", "Training"]
+__all__ = ["Draw", "Evaluation", "Training"]
+
+Count = Annotated[int, Meta(ge=0)]
+Number = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, lt=1)]  # less than all
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,10 +32,10 @@ class Model:
     """conf/model/: the arguments of ``anymask.build``."""
 
     name: str
-    image_size: int | None
-    drop_path: float
-    dropout: float
-    click_rounds: int
+    image_size: Number | None
+    drop_path: Share
+    dropout: Share
+    click_rounds: Count
     checkpoint_activations: bool
 
 
@@ -39,11 +47,11 @@ class Module:
     first_prompt: FirstPrompt
     loss: LossWeights
     matching: Matching
-    ema_decay: float
-    clip_norm: float
+    ema_decay: Share
+    clip_norm: Positive
     freeze: list[str]
     compile: bool
-    max_nonfinite: int
+    max_nonfinite: Number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,16 +60,24 @@ class TrainSet:
 
     path: str
     source: Source = "automatic"
-    weight: float = 1.0
+    weight: Annotated[float, Meta(ge=0)] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draw:
+    """A program that writes a folder of shards when they are first needed."""
+
+    program: str
+    folder: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transform:
     """What of a sample is trained on."""
 
-    loss_size: int | None
-    masks_per_image: int
-    max_area: float
+    loss_size: Number | None
+    masks_per_image: Number
+    max_area: Annotated[float, Meta(gt=0, le=1)]
     augmentation: Augmentation
 
 
@@ -69,7 +85,7 @@ class Transform:
 class Data:
     """conf/data/."""
 
-    draw: str | None  # a program that makes the shards where they are not there
+    draw: Draw | None
     train: list[TrainSet]
     held_out: str
     oversample: dict[Source, float]
@@ -98,7 +114,7 @@ class Training:
     """conf/train.yaml."""
 
     name: str
-    seed: int
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
     init_from: str | None
     resume: str | None
     model: Model
@@ -110,6 +126,12 @@ class Training:
     logger: Log
     paths: Paths
 
+    def __post_init__(self) -> None:
+        """Raises UserError where steps would be left without a learning rate."""
+        rated, steps = self.optim.steps, self.trainer.steps
+        if rated < steps:
+            raise UserError(f"the learning rate is planned for optim.steps={rated}, less than trainer.steps={steps}")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
@@ -118,9 +140,9 @@ class Evaluation:
     checkpoint: str
     data: str
     out: str | None
-    limit: int | None
-    image_size: int | None
+    limit: Number | None
+    image_size: Number | None
     device: str
-    workers: int
+    workers: Count
     pictures: bool
     task: PointToMask

@@ -89,14 +89,11 @@ class Example:
     """One photograph in the model frame with the objects that were chosen to train on."""
 
     key: str
-    shard: str
     source: Source
-    image_size: tuple[int, int]
-    crop: tuple[int, int, int, int]
     image: UInt8[Tensor, "3 s s"]
     size: tuple[int, int]  # of the photograph in the model frame; the rest is padding
     targets: Bool[Tensor, "n r r"]
-    boxes: Float[Tensor, "n 4"]  # XYXY, model frame, around the whole pixels of the mask
+    boxes: Float[Tensor, "n 4"]  # XYXY, model frame, from the centre of a mask's first pixel to that of its last
 
 
 _Moved = TypeVar("_Moved", bound="_Tensors")  # what typing.Self says, which the shape checks of the tests refuse
@@ -130,8 +127,6 @@ class Batch(_Tensors):
     boxes: Float[Tensor, "n 4"]  # XYXY
     keys: tuple[str, ...]
     sources: tuple[Source, ...]
-    image_sizes: tuple[tuple[int, int], ...]
-    crops: tuple[tuple[int, int, int, int], ...]
     skipped: tuple[Skipped, ...] = ()  # what was passed over while this batch was gathered
     drawn: int = 0  # samples that this batch's stream had drawn, good or bad, when the batch was complete
 
@@ -150,7 +145,7 @@ class Prompts(_Tensors):
     masks: Float[Tensor, "n q q"] | None = None  # logits
     has_mask: Bool[Tensor, " n"] | None = None  # None: all have one (where `masks` is given)
 
-    def rows(self, rows: slice | Int[Tensor, " m"]) -> Prompts:
+    def rows(self, rows: slice) -> Prompts:
         """Some of the prompts."""
         return self._map(lambda tensor: tensor[rows])
 

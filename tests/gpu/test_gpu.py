@@ -60,8 +60,6 @@ def _batch() -> Batch:
         boxes=torch.tensor([[12.0, 12, 55, 55], [60, 20, 103, 63], [28, 44, 71, 87]]),
         keys=("one", "two"),
         sources=("manual", "automatic"),
-        image_sizes=((128, 96), (100, 128)),
-        crops=((0, 0, 96, 128), (0, 0, 128, 100)),
     )
 
 

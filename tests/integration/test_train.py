@@ -96,9 +96,9 @@ def test_the_default_run_draws_its_sample_and_logs_to_wandb(run: Run, tmp_path: 
         f"runpy.run_path({str(ROOT / 'data' / 'sample' / 'make.py')!r}, run_name='__main__')\n"
     )
     run(
-        "train", f"paths.data={tmp_path / 'data'}", f"data.draw={few}", "model.image_size=64", "trainer.steps=2",
-        "trainer.pictured_objects=1", "data.loading.validation_images=1", "task.floors=[disc]", "task.clicks=1",
-        "task.report_at=[1]", "logger.wandb=offline", "trainer.progress_bar=false",
+        "train", f"paths.data={tmp_path / 'data'}", f"data.draw.program={few}", "model.image_size=64",
+        "trainer.steps=2", "trainer.pictured_objects=1", "data.loading.validation_images=1", "task.floors=[disc]",
+        "task.clicks=1", "task.report_at=[1]", "logger.wandb=offline", "trainer.progress_bar=false",
     )  # fmt: skip
     assert (tmp_path / "data" / "sample" / "shards" / "train" / "manifest.json").is_file()
     assert list((tmp_path / "outputs" / "latest" / "wandb").glob("offline-run-*/*.wandb"))

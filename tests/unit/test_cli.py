@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
-from anymask.cli import CONF, typed
+from anymask import cli
+from anymask.cli import CONF
+from anymask.configuration import typed
+from anymask.data.shards import ShardSet
 from anymask.errors import UserError
 from anymask.models.sam import ARCHITECTURES
-from anymask.settings import Evaluation, Training
+from anymask.settings import Draw, Evaluation, Training
 from anymask.training.optim import learning_rate_factor
 
 DATA = ["data.train=[{path: x}]", "data.held_out=y"]
@@ -90,14 +97,145 @@ def test_module_variants() -> None:
         ("module.rounds.click=left", "module.rounds.click='left': Invalid enum value"),
         ("+optim.momentum=0.9", "there is no setting optim.momentum"),
         ("task.floors=[moon]", "moon"),
-        ("+data.oversample.human=3", "human"),
         ("data.loading.images_per_batch=0", "data.loading.images_per_batch=0"),
+        ("data.transform.masks_per_image=0", "data.transform.masks_per_image=0: Expected `int` >= 1"),
+        ("data.transform.loss_size=0", "data.transform.loss_size=0: Expected `int` >= 1"),
+        ("data.train=[{path: x, weight: -1}]", "data.train[0].weight=-1: Expected `float` >= 0.0"),
+        ("data.train=[{path: x, wight: 3}]", "there is no setting data.train[0].wight"),
+        ("seed=-1", "seed=-1: Expected `int` >= 0"),
+        ("trainer.accelerator=tpu", "trainer.accelerator='tpu': Invalid enum value"),
+        ("optim.lr=0", "optim.lr=0: Expected `float` > 0.0"),
+        ("module.ema_decay=1", "module.ema_decay=1: Expected `float` < 1.0"),
     ],
 )
 def test_wrong_values_are_named(override: str, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)) as caught:
         typed(composed(override), Training)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("+data.oversample.human=3", "data.oversample has a key that means nothing: Invalid enum value 'human'"),
+        ("optim.steps=5", "the learning rate is planned for optim.steps=5, less than trainer.steps=1800"),
+    ],
+)
+def test_a_mistake_without_a_value_of_its_own_is_one_sentence(override: str, sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        typed(composed(override), Training)
+    assert str(caught.value) == sentence
+
+
+def test_a_resumed_run_follows_what_is_changed(tmp_path: Path) -> None:
+    """A schedule that was planned for the old number of steps would rise again at its end."""
+    cli._record(composed("name=first", "trainer.steps=4"), tmp_path / "first")
+    changes = ["resume=first", "trainer.steps=9"]
+    HydraConfig.instance().set_config(compose("train", overrides=changes, return_hydra_config=True))
+    folder, cfg = cli._resumed(composed(f"resume={tmp_path / 'first'}"))
+    settings = typed(cfg, Training)
+    assert folder == tmp_path / "first"
+    assert (settings.name, settings.trainer.steps, settings.optim.steps) == ("first", 9, 9)
+    cli._record(cfg, folder)
+    stored = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(stored, DictConfig)
+    again = typed(stored, Training)
+    assert (again.trainer.steps, again.optim.steps, again.resume) == (9, 9, None)
+    assert (tmp_path / "latest").resolve() == folder
+
+
+def _checkpointed(folder: Path, step: int) -> None:
+    (folder / "checkpoints").mkdir(parents=True)
+    torch.save({"global_step": step}, folder / "checkpoints" / f"step_{step:07d}.ckpt")
+
+
+def test_a_finished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _checkpointed(tmp_path, 4)
+    settings = typed(composed("trainer.steps=4"), Training)
+    assert cli._checkpoint_to_go_on_from(tmp_path, settings)[1] == 4
+    assert "this run is finished, its 4 steps are done" in capsys.readouterr().out
+
+
+def test_a_run_cannot_go_back(tmp_path: Path) -> None:
+    _checkpointed(tmp_path, 4)
+    with pytest.raises(UserError, match=r"has done 4 steps: it cannot go on to trainer.steps=3"):
+        cli._checkpoint_to_go_on_from(tmp_path, typed(composed("trainer.steps=3"), Training))
+
+
+def test_runs_of_one_name_and_second_get_folders_of_their_own(tmp_path: Path) -> None:
+    folders = {cli._new_folder(tmp_path, "mine") for _ in range(3)}
+    assert len(folders) == 3
+    assert all(folder.is_dir() and folder.parent == tmp_path for folder in folders)
+
+
+def _draw(tmp_path: Path, source: str = "") -> Draw:
+    program = tmp_path / "draw.py"
+    program.write_text(f"import sys, pathlib\npathlib.Path(sys.argv[2], 'train').mkdir(parents=True)\n{source}")
+    return Draw(program=str(program), folder=str(tmp_path / "sample" / "shards"))
+
+
+def test_a_sample_is_drawn_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    draw = _draw(tmp_path)
+    cli._draw_where_absent(draw, [f"{tmp_path}/mine/held_out", f"{tmp_path}/mine/train"])
+    assert [path.name for path in tmp_path.iterdir()] == ["draw.py"]
+    cli._draw_where_absent(draw, [f"{tmp_path}/mine/held_out", f"{draw.folder}/train"])
+    assert [path.name for path in (tmp_path / "sample").rglob("*")] == ["shards", "train"]
+
+
+def test_two_runs_may_draw_the_sample_at_once(tmp_path: Path) -> None:
+    other = tmp_path / "sample" / "shards" / "of_the_other"
+    draw = _draw(tmp_path, f"pathlib.Path({str(other)!r}).mkdir(parents=True)")
+    cli._draw_where_absent(draw, [f"{draw.folder}/train"])
+    assert [path.name for path in (tmp_path / "sample").rglob("*")] == ["shards", "of_the_other"]
+
+
+def test_results_of_two_runs_go_to_two_folders(tmp_path: Path) -> None:
+    shards = ShardSet("sa_mini held_out", (), "manual")
+    runs = [tmp_path / run / "checkpoints" / "final.ckpt" for run in ("first", "second")]
+    (tmp_path / "first").mkdir()
+    (tmp_path / "latest").symlink_to("first")
+    assert [cli._folder_of(path, shards).name for path in runs] == [
+        "first_final_sa_mini_held_out",
+        "second_final_sa_mini_held_out",
+    ]
+    latest = tmp_path / "latest" / "checkpoints" / "final.ckpt"
+    assert cli._folder_of(latest, shards) == cli._folder_of(runs[0], shards)
+    assert cli._folder_of(tmp_path / "vit_b.pth", shards).name == "vit_b_sa_mini_held_out"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_torch_was_not_built_for_is_refused() -> None:
+    with pytest.raises(UserError, match="device='cuda' cannot be used: "):
+        cli._device("cuda")
+    assert cli._device("auto") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_more_processes_than_gpus_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UserError, match=f"device='{name}': this is process 3 of the machine, and it has 2 GPU"):
+        cli._device(name)
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_process_has_a_gpu_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    zeros = Mock(return_value=torch.ones(1))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "zeros", zeros)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    cli._device(name)
+    zeros.assert_called_once_with(1, device="cuda:1")
+
+
+def test_a_negative_number_of_workers_is_refused() -> None:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF / "evaluate"), version_base="1.3"):
+        cfg = compose("evaluate", overrides=["checkpoint=a", "data=b", "workers=-1"])
+    with pytest.raises(UserError, match="workers=-1: Expected `int` >= 0"):
+        typed(cfg, Evaluation)
 
 
 def test_missing_values_are_named() -> None:

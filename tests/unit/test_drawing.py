@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import pytest
 from jaxtyping import UInt8
 
 from anymask.data.records import decode_image
@@ -11,12 +10,12 @@ from anymask.drawing import (
     PREDICTED,
     TOO_MUCH,
     TRUE,
+    View,
     draw_box,
     draw_clicks,
     draw_error,
     jpeg,
     overlay,
-    png,
     tile,
 )
 
@@ -100,12 +99,31 @@ def test_tiles_keep_their_pictures_whole_on_white() -> None:
     assert (picture == 255).all(axis=2).sum() == 19 * 32 - 10 * 20 - 6 * 8 - 5 * 5
 
 
-@pytest.mark.parametrize(("encode", "tolerance"), [(png, 0), (jpeg, 3)])
-def test_files_hold_rgb(encode: object, tolerance: int) -> None:
+def test_a_view_shows_pixels_masks_and_points_at_one_place() -> None:
+    """Two by two pixels, shown three times as large: a point in a pixel's centre stays in its centre."""
+    view = View(2, 1, 4, 3, (6, 6))
+    for x, y in ((2, 1), (3, 1), (2, 2), (3, 2)):
+        mask = np.zeros((5, 7), dtype=bool)
+        mask[y, x] = True
+        shown = view.cut_mask(mask)
+        assert (shown.shape, shown.sum()) == ((6, 6), 9)
+        assert view.move(np.array([[x, y]])).tolist() == [np.argwhere(shown).mean(axis=0)[::-1].tolist()]
+        centres = view.cut(np.where(mask[..., None], 255, 0).repeat(3, axis=2).astype(np.uint8))[1::3, 1::3]
+        assert np.array_equal(centres[..., 0], 255 * mask[1:3, 2:4])
+
+
+def test_a_view_may_be_smaller_than_what_it_shows() -> None:
+    image = np.zeros((8, 8, 3), dtype=np.uint8)
+    image[::2] = 200  # lines that a picture at half the size has in its mean
+    shown = View(0, 0, 8, 4, (2, 4)).cut(image)
+    assert shown.shape == (2, 4, 3)
+    assert (shown == 100).all()
+
+
+def test_a_file_holds_rgb() -> None:
     image = np.zeros((16, 16, 3), dtype=np.uint8)
     image[:] = (200, 100, 50)
-    assert callable(encode)
-    data = encode(image)
-    assert np.abs(decode_image(data).astype(int) - image).max() <= tolerance
+    data = jpeg(image)
+    assert np.abs(decode_image(data).astype(int) - image).max() <= 3
     stored = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
-    assert np.abs(stored[0, 0].astype(int) - (50, 100, 200)).max() <= tolerance  # OpenCV's order is BGR
+    assert np.abs(stored[0, 0].astype(int) - (50, 100, 200)).max() <= 3  # OpenCV's order is BGR

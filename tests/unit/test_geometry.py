@@ -24,13 +24,12 @@ def test_a_photograph_takes_the_room_that_the_official_code_gives_it(height: int
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(30, 3000), st.integers(30, 3000), st.integers(0, 20), st.integers(0, 20))
-def test_points_move_as_in_the_official_code_and_come_back(height: int, width: int, x: int, y: int) -> None:
+def test_points_move_as_in_the_official_code(height: int, width: int, x: int, y: int) -> None:
     points = np.array([[x, y], [width - 1, height - 1]], dtype=np.float32)
     frame = Frame.of((height, width), 1024)
     moved = frame.points_to_model(torch.from_numpy(points))
     official = REFERENCE._normalize_coordinates(1024, points, (height, width))
     np.testing.assert_allclose(moved.numpy(), official, rtol=1e-5, atol=1e-3)
-    np.testing.assert_allclose(frame.points_to_image(moved).numpy(), points, rtol=1e-5, atol=1e-3)
 
 
 def test_a_crop_has_the_origin_at_its_corner() -> None:
@@ -47,7 +46,6 @@ def test_a_crop_may_be_mirrored_and_fill_a_part_of_the_square() -> None:
     points = torch.tensor([[10.0, 20.0], [12.0, 21.0], [29.0, 59.0]])
     moved = frame.points_to_model(points)
     assert moved.tolist() == [[19, 0], [17, 1], [0, 39]]
-    assert torch.equal(frame.points_to_image(moved), points)
     rows, columns = frame.sampled_pixels(80)
     assert rows.tolist() == list(range(20, 60))
     assert columns.tolist() == list(range(29, 9, -1))

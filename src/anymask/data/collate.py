@@ -22,8 +22,6 @@ def collate(examples: Sequence[Example], *, skipped: Sequence[Skipped] = (), dra
         boxes=torch.cat([example.boxes for example in examples]),
         keys=tuple(example.key for example in examples),
         sources=tuple(example.source for example in examples),
-        image_sizes=tuple(example.image_size for example in examples),
-        crops=tuple(example.crop for example in examples),
         skipped=tuple(skipped),
         drawn=drawn,
     )

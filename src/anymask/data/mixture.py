@@ -16,11 +16,12 @@ from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 
 from anymask.data.records import RawSample
 from anymask.data.shards import Shard, ShardError, ShardSet, records_of_source
 from anymask.errors import UserError
-from anymask.structures import Skipped, Source
+from anymask.structures import SOURCES, Skipped, Source
 
 __all__ = ["Draws", "Mixture", "MixturePart", "seeded"]
 
@@ -40,6 +41,7 @@ class MixturePart:
     shards: tuple[Shard, ...]
     samples: int
     share: float  # of all draws
+    stream: str  # what its order depends on beside the seed; no two parts of a mixture have the same
 
     @property
     def label(self) -> str:
@@ -64,14 +66,11 @@ class Mixture:
 
         Raises UserError for an unknown source or where nothing is left to draw.
         """
-        unknown = set(oversample) - {"manual", "semi_automatic", "automatic"}
-        if unknown or any(factor < 0 for factor in oversample.values()):
-            raise UserError(
-                f"oversample wants factors for manual, semi_automatic and automatic, not {dict(oversample)}"
-            )
+        if set(oversample) - set(SOURCES) or any(factor < 0 for factor in oversample.values()):
+            raise UserError(f"oversample wants factors for {', '.join(SOURCES)}, not {dict(oversample)}")
         weighted = [
-            (shard_set, source, count, count * oversample.get(source, 1.0) * weight)
-            for shard_set, weight in zip(sets, weights or [1.0] * len(sets), strict=True)
+            (shard_set, stream, source, count, count * oversample.get(source, 1.0) * weight)
+            for shard_set, stream, weight in zip(sets, _streams_of(sets), weights or [1.0] * len(sets), strict=True)
             for source, count in sorted(shard_set.samples.items())
         ]
         total = sum(weight for *_, weight in weighted)
@@ -85,8 +84,9 @@ class Mixture:
                 shards=tuple(shard for shard in shard_set.shards if shard.samples.get(source, 0)),
                 samples=count,
                 share=weight / total,
+                stream=f"{stream}/{source}",
             )
-            for shard_set, source, count, weight in weighted
+            for shard_set, stream, source, count, weight in weighted
             if weight > 0
         )
         return cls(parts)
@@ -96,6 +96,13 @@ class Mixture:
         sources = sorted({part.source for part in self.parts})
         of = {source: [part for part in self.parts if part.source == source] for source in sources}
         return {s: (sum(part.samples for part in of[s]), sum(part.share for part in of[s])) for s in sources}
+
+
+def _streams_of(sets: Sequence[ShardSet]) -> list[str]:
+    """Last folders, with a number from the second of a name on: a set that is moved keeps its order."""
+    folders = [Path(shard_set.shards[0].url).parent.name if shard_set.shards else "" for shard_set in sets]
+    before = [folders[:place].count(folder) for place, folder in enumerate(folders)]
+    return [f"{folder}:{number}" if number else folder for folder, number in zip(folders, before, strict=True)]
 
 
 class Draws:
@@ -143,7 +150,7 @@ class _ShuffledStream:
 
     def __init__(self, part: MixturePart, *, seed: int, slot: int, slots: int, buffer: int) -> None:
         self.part = part
-        self._key = (seed, part.label)
+        self._key = (seed, part.stream)
         self._slot, self._slots = slot, slots
         self._random = seeded("buffer", *self._key, slot, slots)
         self._stretches: list[_Stretch] = []  # those that may still be asked for

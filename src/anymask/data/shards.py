@@ -27,6 +27,7 @@ __all__ = ["MANIFEST", "Shard", "ShardError", "ShardSet", "ShardWriter", "read_s
 
 MANIFEST = "manifest.json"
 _FORMAT = {"format": "anymask shards", "version": 1}
+_SPLITS = ("train", "held_out")  # that the programs of data/ write
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".png")
 
 
@@ -62,17 +63,14 @@ class ShardSet:
         """
         if source not in SOURCES:
             raise UserError(f"unknown source {source!r}: there are {', '.join(SOURCES)}")
-        urls = list(braceexpand(path))
         folder = Path(path)
-        if folder.is_dir():
-            if (folder / MANIFEST).is_file():
-                return _read_manifest(folder, source)
-            urls = [str(file) for file in sorted(folder.glob("*.tar"))]
-            if not urls:
-                raise UserError(f"there are no shards in {path}: neither {MANIFEST} nor a tar file")
-        name = folder.name if folder.is_dir() else Path(urls[0]).parent.name
+        if (folder / MANIFEST).is_file():
+            return _read_manifest(folder, source)
+        urls = [str(file) for file in sorted(folder.glob("*.tar"))] if folder.is_dir() else _expanded(path)
+        if not urls:
+            raise UserError(f"there are no shards in {path}: neither {MANIFEST} nor a tar file")
         shards = tuple(Shard(url, {source: _count_photographs(url)}) for url in urls)
-        return cls(name, shards, source)
+        return cls(_name_of(Path(urls[0]).parent), shards, source)
 
     @property
     def samples(self) -> Counter[Source]:
@@ -86,7 +84,7 @@ class ShardSet:
 
 
 def read_shard(url: str) -> Iterator[RawSample]:
-    """The records of a tar file in its order, from wherever webdataset can open it; nothing is decoded.
+    """The records of a tar file in its order; nothing is decoded.
 
     Raises ShardError where the file ends early or is damaged. A ``pipe:`` would run a command and is refused.
     """
@@ -189,7 +187,24 @@ def _read_manifest(folder: Path, source: Source) -> ShardSet:
     absent = [shard.url for shard in shards if not Path(shard.url).is_file()]
     if absent:
         raise UserError(f"{folder / MANIFEST} names shards that are not there: {', '.join(absent[:3])}")
-    return ShardSet(folder.name, shards, source)
+    return ShardSet(_name_of(folder), shards, source)
+
+
+def _name_of(folder: Path) -> str:
+    """What a set is called: by its folder, which may hold it in ``shards``, and its split where it has some.
+
+    >>> [_name_of(Path(path)) for path in ("data/coco_val80/shards", "data/sa_mini/shards/held_out", "/sa1b")]
+    ['coco_val80', 'sa_mini held_out', 'sa1b']
+    """
+    parts = [part for part in folder.absolute().parts if part != "shards"]
+    return " ".join(parts[-2:] if parts[-1] in _SPLITS else parts[-1:])
+
+
+def _expanded(pattern: str) -> list[str]:
+    try:
+        return list(braceexpand(pattern))
+    except ValueError:
+        raise UserError(f"the braces in {pattern!r} do not match: write sa_{{000000..000999}}.tar") from None
 
 
 def _known_source(name: str) -> Source:
@@ -212,7 +227,7 @@ def _count_photographs(url: str) -> int:
 
 def _refuse_pipe(url: str) -> None:
     if url.startswith("pipe:"):
-        raise UserError(f"{url!r} would run a command: name a file or a URL")
+        raise UserError(f"{url!r} would run a command: name a file")
 
 
 def records_of_source(shard: Shard, source: Source, default: Source) -> Iterator[RawSample]:

@@ -14,6 +14,7 @@ import torch
 import torch.distributed
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from anymask import masks
 from anymask.data.collate import collate
 from anymask.data.mixture import Draws, Mixture, seeded
 from anymask.data.records import BadSample, RawSample, parse
@@ -22,7 +23,7 @@ from anymask.data.transforms import ToExample
 from anymask.errors import UserError
 from anymask.structures import Batch, Sample, Skipped, Source
 
-__all__ = ["HeldOutSamples", "TrainLoader", "read_samples"]
+__all__ = ["TrainBatches", "TrainLoader", "read_samples"]
 
 FEW_SAMPLES = 20
 """Below this many draws the share of bad ones says nothing yet."""
@@ -184,12 +185,16 @@ def _records(shards: ShardSet) -> Iterator[RawSample | Skipped]:
 
 
 def _parsed(record: RawSample | Skipped, default: Source) -> Sample | Skipped:
+    """With every mask checked: here all of them will be decoded, and where one is damaged the sample is skipped."""
     if isinstance(record, Skipped):
         return record
     try:
-        return parse(record, default)
-    except BadSample as error:
+        sample = parse(record, default)
+        for rle in (*sample.masks, *filter(None, sample.ignore)):
+            masks.runs(rle)
+    except ValueError as error:  # a BadSample is one
         return Skipped(record.shard, record.key, str(error))
+    return sample
 
 
 def _be_a_worker(_: int) -> None:

@@ -45,10 +45,7 @@ class ToExample:
         corners = frame.points_to_model(torch.tensor(boxes, dtype=torch.float32).view(-1, 2, 2))
         return Example(
             key=sample.key,
-            shard=sample.shard,
             source=sample.source,
-            image_size=sample.image.shape[:2],
-            crop=frame.crop,
             image=self._image(sample, frame, chance),
             size=frame.content,
             targets=torch.from_numpy(np.stack(targets)),
@@ -90,7 +87,25 @@ def _runs(rle: Rle) -> Int[np.ndarray, " runs"]:
 
 
 def _box(counts: Int[np.ndarray, " runs"], height: int, frame: Frame) -> tuple[int, int, int, int]:
-    """XYXY of the mask's first and last pixel within the crop, image frame."""
-    x0, y0, x1, y1 = masks.box(counts, height)
+    """XYXY of the first and last pixel that the crop leaves of a mask, of which it leaves some; image frame."""
     left, top, right, bottom = frame.crop
-    return max(x0, left), max(y0, top), min(x1, right) - 1, min(y1, bottom) - 1
+    x0, y0, x1, y1 = masks.box(counts, height)
+    if x0 < left or y0 < top or x1 > right or y1 > bottom:
+        corners = _rectangles(counts, height)
+        low, high = np.maximum(corners[:2], [[left], [top]]), np.minimum(corners[2:], [[right], [bottom]])
+        seen = (low < high).all(axis=0)
+        (x0, y0), (x1, y1) = low[:, seen].min(axis=1).tolist(), high[:, seen].max(axis=1).tolist()
+    return x0, y0, x1 - 1, y1 - 1
+
+
+def _rectangles(counts: Int[np.ndarray, " runs"], height: int) -> Int[np.ndarray, "4 k"]:
+    """XYXY of rectangles that are the mask: of each run its first column, its last column, and those between."""
+    ends = np.cumsum(counts)
+    first, last = ends[: len(counts) - 1 : 2], ends[1::2] - 1
+    first, last = first[first <= last], last[first <= last]
+    (x0, y0), (x1, y1) = np.divmod(first, height), np.divmod(last, height)
+    goes_on = x0 < x1
+    zero, whole = np.zeros_like(x0), np.full_like(x0, height)
+    of_first = [x0, y0, x0 + 1, np.where(goes_on, height, y1 + 1)]
+    of_last = [x1, np.where(goes_on, 0, y0), x1 + 1, y1 + 1]
+    return np.concatenate([of_first, of_last, [x0 + 1, zero, x1, whole]], axis=1)

@@ -24,7 +24,7 @@ from anymask import masks
 from anymask.metrics.overlap import iou
 from anymask.structures import Rle
 
-__all__ = ["Answer", "Ask", "Click", "Course", "Target", "interact", "next_click", "random_click"]
+__all__ = ["Answer", "Click", "Course", "Target", "interact", "next_click", "random_click"]
 
 Bitmap = Bool[np.ndarray, "h w"]
 

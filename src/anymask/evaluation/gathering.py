@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -40,6 +40,15 @@ Item = TypeVar("Item", bound=Named)
 
 
 @dataclass(slots=True)
+class _Share:
+    """Of one process; its records are in its file."""
+
+    images: int = 0
+    offered: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class Gathered:
     """Of all processes."""
 
@@ -68,7 +77,7 @@ def gather(
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder, identity, rank=ranks.rank)
-    done = Gathered([], 0, 0, [])
+    done = _Share()
     with _progress_bar(items, title, total, visible=progress and ranks.rank == 0) as tracked:
         for item in tracked:
             if isinstance(item, Skipped):

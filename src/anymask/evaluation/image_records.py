@@ -24,7 +24,7 @@ from anymask.evaluation.results import FloorCourse, ModelCourse, Record
 from anymask.metrics.overlap import size_class
 from anymask.structures import Prediction, Sample
 
-__all__ = ["Predict", "Stopwatch", "records_of"]
+__all__ = ["Stopwatch", "records_of"]
 
 OBJECTS_AT_ONCE = 64
 MASK_BYTES = 2**28

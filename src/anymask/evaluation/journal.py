@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from anymask.atomic import write_atomically
 from anymask.errors import UserError
 from anymask.evaluation.results import Identity
-from anymask.models.checkpoints import write_atomically
 
 __all__ = ["Journal", "read_records"]
 
@@ -25,7 +25,7 @@ Records = list[Any]
 
 
 class Journal:
-    """The records of the images that are done, and the file that this process adds to."""
+    """Which images are done, and the file that this process adds to."""
 
     def __init__(self, folder: Path, header: Identity, *, rank: int = 0) -> None:
         """Open or begin the file of process ``rank``; a torn last line is removed. The others' files are read.
@@ -34,25 +34,22 @@ class Journal:
         """
         self._folder, self._header = folder, header
         self._path = folder / ("records.jsonl" if rank == 0 else f"records.{rank}.jsonl")
-        self._images = _read_all(folder, header)
+        self._done = {image for image, _ in _read_all(folder, header)}
         own = dict(_images(self._path)) if self._path.exists() else {}
         write_atomically(self._path, lambda part: part.write_text(_text([header, *map(_line, own.items())])))
 
     def __contains__(self, image: Image) -> bool:
-        return image in self._images
-
-    def __getitem__(self, image: Image) -> Records:
-        return self._images[image]
+        return image in self._done
 
     def append(self, image: Image, records: Sequence[Any]) -> None:
         """Add all records of one image; there may be none."""
-        self._images[image] = list(records)
+        self._done.add(image)
         with self._path.open("a") as file:
             file.write(_text([_line((image, list(records)))]))
 
     def merge(self) -> None:
         """Make one file of all processes' files; to be called by one of them when all are done."""
-        images = _read_all(self._folder, self._header)
+        images = dict(_read_all(self._folder, self._header))
         lines = [self._header, *map(_line, sorted(images.items()))]
         write_atomically(self._folder / "records.jsonl", lambda part: part.write_text(_text(lines)))
         for path in self._folder.glob("records.*.jsonl"):
@@ -64,12 +61,10 @@ def read_records(path: Path) -> Records:
     return [record for _, records in _images(path) for record in records]
 
 
-def _read_all(folder: Path, header: Identity) -> dict[Image, Records]:
-    images: dict[Image, Records] = {}
+def _read_all(folder: Path, header: Identity) -> Iterator[tuple[Image, Records]]:
     for path in sorted(folder.glob("records*.jsonl")):
         _refuse_another(path, header)
-        images |= _images(path)
-    return images
+        yield from _images(path)
 
 
 def _refuse_another(path: Path, header: Identity) -> None:

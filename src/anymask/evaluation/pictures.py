@@ -7,20 +7,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from anymask import masks
 from anymask.data.records import parse
 from anymask.data.shards import ShardError, ShardSet, read_shard
-from anymask.drawing import PREDICTED, TRUE, draw_clicks, draw_error, jpeg, overlay, tile
+from anymask.drawing import PREDICTED, TRUE, View, draw_clicks, draw_error, jpeg, overlay, tile
 from anymask.evaluation.results import Record
 from anymask.metrics.overlap import iou_after
 from anymask.structures import Rle, Sample
 
-__all__ = ["Picture", "Shown", "draw_extremes"]
+__all__ = ["draw_extremes"]
 
+EACH = 3  # best, median and worst masks
 PANEL = 280  # longest side of each of the four panels, in pixels
 MARGIN = 0.35  # of photograph around what is shown, as a share of its longest side
 SMALLEST_VIEW = 48  # image pixels
@@ -44,10 +44,10 @@ class Shown:
     worst: list[Picture]
 
 
-def draw_extremes(records: Sequence[Record], shards: ShardSet, clicks: tuple[int, int], each: int = 3) -> Shown:
+def draw_extremes(records: Sequence[Record], shards: ShardSet, clicks: tuple[int, int]) -> Shown:
     """Read the photographs of the chosen records again and draw them; no model is needed."""
     ranked = sorted(records, key=lambda record: -iou_after(record["model"]["ious"], clicks[1]))
-    each = min(each, len(ranked))
+    each = min(EACH, len(ranked))
     middle = (len(ranked) - each) // 2
     chosen = [ranked[:each], ranked[middle : middle + each], ranked[::-1][:each]]
     samples = _read(shards, {_image(record) for group in chosen for record in group})
@@ -63,7 +63,7 @@ def draw(record: Record, sample: Sample, clicks: tuple[int, int]) -> UInt8[np.nd
     first, later = (_mask_after(record, number) for number in clicks)
     points = np.array(record["model"]["clicks"])
     places, labels = points[: clicks[1], :2], points[: clicks[1], 2]
-    view = _View.around(true | first | later, places)
+    view = _view_around(true | first | later, places)
     image = view.cut(sample.image)
     true, first, later = (view.cut_mask(mask) for mask in (true, first, later))
     places = view.move(places)
@@ -79,44 +79,16 @@ def draw(record: Record, sample: Sample, clicks: tuple[int, int]) -> UInt8[np.nd
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """A rectangle of the image, brought to the size of a panel."""
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-
-    @classmethod
-    def around(cls, shown: Bool[np.ndarray, "h w"], places: Int[np.ndarray, "k 2"]) -> _View:
-        rows, columns = np.nonzero(shown)
-        low = np.minimum(places.min(axis=0), (columns.min(initial=2**30), rows.min(initial=2**30)))
-        high = np.maximum(places.max(axis=0), (columns.max(initial=0), rows.max(initial=0))) + 1
-        margin = max(MARGIN * (high - low).max(), (SMALLEST_VIEW - (high - low).min()) / 2)
-        x0, y0 = np.maximum(low - margin, 0).astype(int).tolist()
-        x1, y1 = np.minimum(high + margin, shown.shape[::-1]).astype(int).tolist()
-        return cls(x0, y0, x1, y1)
-
-    @property
-    def scale(self) -> float:
-        return PANEL / max(self.x1 - self.x0, self.y1 - self.y0)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the panel."""
-        return max(1, round((self.x1 - self.x0) * self.scale)), max(1, round((self.y1 - self.y0) * self.scale))
-
-    def cut(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "a b 3"]:
-        way = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
-        return cv2.resize(image[self.y0 : self.y1, self.x0 : self.x1], self.size, interpolation=way)
-
-    def cut_mask(self, mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "a b"]:
-        cut = np.ascontiguousarray(mask[self.y0 : self.y1, self.x0 : self.x1]).view(np.uint8)
-        return np.asarray(cv2.resize(cut, self.size, interpolation=cv2.INTER_NEAREST)).astype(bool)
-
-    def move(self, places: Int[np.ndarray, "k 2"]) -> Int[np.ndarray, "k 2"]:
-        return np.asarray(np.rint((places - (self.x0, self.y0) + 0.5) * self.scale - 0.5)).astype(int)
+def _view_around(shown: Bool[np.ndarray, "h w"], places: Int[np.ndarray, "k 2"]) -> View:
+    """With some of the photograph around what is shown, at the size of a panel."""
+    rows, columns = np.nonzero(shown)
+    low = np.minimum(places.min(axis=0), (columns.min(initial=2**30), rows.min(initial=2**30)))
+    high = np.maximum(places.max(axis=0), (columns.max(initial=0), rows.max(initial=0))) + 1
+    margin = max(MARGIN * (high - low).max(), (SMALLEST_VIEW - (high - low).min()) / 2)
+    x0, y0 = np.maximum(low - margin, 0).astype(int).tolist()
+    x1, y1 = np.minimum(high + margin, shown.shape[::-1]).astype(int).tolist()
+    scale = PANEL / max(x1 - x0, y1 - y0)
+    return View(x0, y0, x1, y1, (max(1, round((y1 - y0) * scale)), max(1, round((x1 - x0) * scale))))
 
 
 def _mask_after(record: Record, click: int) -> Bool[np.ndarray, "h w"]:

@@ -1,6 +1,6 @@
 """Point-to-mask (SAM, section 7.1 and appendix D.1): from one click, and from some more, to a mask.
 
-records.jsonl, one line per mask ─> results.json ─> report.md, report.html
+records.jsonl, one line per image ─> results.json ─> report.md, report.html
 
 The mask that counts is the one that the model believes best; "oracle" is the best of those that it offers.
 """

@@ -16,13 +16,13 @@ import jinja2
 import msgspec
 from markupsafe import Markup, escape
 
+from anymask.atomic import write_atomically
 from anymask.data.shards import ShardSet
 from anymask.errors import UserError
 from anymask.evaluation.journal import read_records
 from anymask.evaluation.pictures import draw_extremes
 from anymask.evaluation.results import Record, Results
 from anymask.metrics.overlap import iou_after
-from anymask.models.checkpoints import write_atomically
 
 __all__ = ["NOTHING", "Published", "read_published", "write_report"]
 

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any, TypedDict
 
+from anymask.atomic import write_atomically
 from anymask.metrics.overlap import SizeClass
-from anymask.models.checkpoints import write_atomically
 
 __all__ = [
     "SCHEMA",

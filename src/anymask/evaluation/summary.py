@@ -50,16 +50,16 @@ def by_size(records: Sequence[Record], values: Sequence[Values]) -> dict[str, di
     return sizes
 
 
-def calibration(records: Iterable[Record], bins: int = 10) -> list[Calibration]:
+def calibration(records: Iterable[Record]) -> list[Calibration]:
     """Estimated against true IoU after the first click, for each tenth of the estimates that is not empty."""
     pairs: dict[int, list[tuple[float, float]]] = {}
     for record in records:
         predicted, true = record["model"]["predicted_ious"][0], record["model"]["ious"][0]
-        tenth = min(bins - 1, max(0, math.floor(predicted * bins)))
+        tenth = min(9, max(0, math.floor(predicted * 10)))
         pairs.setdefault(tenth, []).append((predicted, true))
     return [
         {
-            "low": tenth / bins,
+            "low": tenth / 10,
             "masks": len(some),
             "predicted": math.fsum(predicted for predicted, _ in some) / len(some),
             "true": math.fsum(true for _, true in some) / len(some),

@@ -7,10 +7,8 @@ refused with the names of what does not fit.
 from __future__ import annotations
 
 import json
-import os
 import pickle
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from anymask.atomic import write_atomically
 from anymask.errors import UserError
 from anymask.models import layouts
 from anymask.models.sam import Sam
 
-__all__ = ["initialise", "load", "read_checkpoint", "save", "write_atomically"]
+__all__ = ["initialise", "load", "read_checkpoint", "save"]
 
 Weights = dict[str, Tensor]
+
+OF_CLICK_ROUNDS = "prompt_encoder.click_round_embed"  # ours alone
 
 
 def load(path: str | Path, *, image_size: int | None = None) -> Sam:
@@ -40,7 +41,7 @@ def load(path: str | Path, *, image_size: int | None = None) -> Sam:
     sam = _empty_sam(weights, Path(path))
     if image_size is not None and image_size != sam.image_size:
         with torch.device("meta"):
-            sam = Sam(replace(sam.architecture, image_size=image_size))
+            sam = Sam(layouts.resized(sam.architecture, image_size))
         weights = _fit_tables(weights, sam)
     _refuse_mismatch(weights, sam.state_dict(), Path(path))
     sam.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
@@ -74,7 +75,8 @@ def initialise(sam: Sam, path: str | Path) -> str:
     """Start a model for training from a file: any that ``load`` takes, or an encoder of a masked autoencoder.
 
     Position tables of another size are resized. From a masked autoencoder everything but the encoder's neck and
-    relative positions is expected, and those keep their initial values. Returns a sentence on what was taken.
+    relative positions is expected, and those keep their initial values; so does the embedding of the click's number
+    where a file has none. Returns a sentence on what was taken.
     """
     path = Path(path)
     weights = _read_weights(path)
@@ -84,6 +86,8 @@ def initialise(sam: Sam, path: str | Path) -> str:
         weights = layouts.from_mae(weights)
         left = ("image_encoder.neck", "prompt_encoder", "mask_decoder")
         expected = {name: own[name] for name in own if not name.startswith(left) and "rel_pos" not in name}
+    elif not any(name.startswith(OF_CLICK_ROUNDS) for name in weights):
+        expected = {name: own[name] for name in own if not name.startswith(OF_CLICK_ROUNDS)}
     weights = _fit_tables(weights, sam)
     _refuse_mismatch(weights, expected, path)
     sam.load_state_dict(weights, strict=False)
@@ -106,19 +110,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` make a file beside ``path`` and put it there at once when it is whole and on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _read_weights(path: Path) -> Weights:
     """The tensors of a file or folder, under our names where the layout is known."""
     if path.is_dir():
@@ -136,12 +127,11 @@ def _read_weights(path: Path) -> Weights:
             raise UserError(f"{path} cannot be read, it is damaged or cut short: {error}") from None
     else:
         content = read_checkpoint(path)
-    if "state_dict" in content:  # ours: the averaged model if there is one, else the trained one
-        stored = content["state_dict"]
+    if isinstance(stored := content.get("state_dict"), dict):  # ours: the averaged model if there is one
         prefix = "ema." if any(name.startswith("ema.") for name in stored) else "sam."
         content = {name.removeprefix(prefix): stored[name] for name in stored if name.startswith(prefix)}
-    elif "model" in content:  # masked autoencoders are published so
-        content = content["model"]
+    elif isinstance(stored := content.get("model"), dict):  # masked autoencoders are published so
+        content = stored
     weights = {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
     return layouts.from_transformers(weights) if layouts.is_transformers(weights) else weights
 

@@ -3,7 +3,7 @@
 What is unusual:
 
 * Windows that reach over the edge of the grid are padded after the projection to queries, keys and values, not before:
-  a padding token is zero, so that its projection is the bias. A fifth of the projections of a 64 x 64 grid is saved.
+  a padding token is zero, so that its projection is the bias. On a 64 x 64 grid one projection in six is saved.
 * With gradients or on an accelerator the relative positions are folded into the queries and keys as further channels,
   so that ``scaled_dot_product_attention`` needs no bias matrix, and all windows go in one call.
 * Without gradients on a CPU, where fresh memory costs more than arithmetic, one window is worked on at a time, and of a
@@ -74,7 +74,7 @@ def to_windows(tokens: Tokens, window: int, padding: Float[Tensor, " c"]) -> Flo
     batch, height, width, channels = tokens.shape
     down, right = -height % window, -width % window
     if down or right:
-        padded = padding.expand(batch, height + down, width + right, channels).clone()
+        padded = padding.to(tokens.dtype).expand(batch, height + down, width + right, channels).clone()
         padded[:, :height, :width] = tokens
         tokens = padded
     cut = tokens.view(batch, (height + down) // window, window, (width + right) // window, window, channels)

@@ -7,10 +7,12 @@ Ours are the official names (segment-anything), so only two other layouts need a
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
+from anymask.errors import UserError
 from anymask.models.sam import Architecture
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "from_transformers",
     "is_mae",
     "is_transformers",
+    "resized",
     "to_transformers",
     "transformers_config",
 ]
@@ -165,6 +168,19 @@ def architecture_of(weights: Weights) -> Architecture:
         iou_dim=weights["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0],
         click_rounds=0 if rounds is None else rounds.shape[0],
     )
+
+
+def resized(architecture: Architecture, image_size: int) -> Architecture:
+    """What ``architecture_of`` found, for images of another size.
+
+    Raises UserError where window and grid are one size: then global blocks and others have the same shapes.
+    """
+    if architecture.window == architecture.grid:
+        raise UserError(
+            f"weights for images of {architecture.image_size} pixels cannot be resized to {image_size}: their windows "
+            f"are as large as their grid ({architecture.grid} patches), and nothing tells which blocks attend globally"
+        )
+    return replace(architecture, image_size=image_size)
 
 
 def _count(weights: Weights, pattern: str) -> int:

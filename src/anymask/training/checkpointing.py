@@ -11,10 +11,11 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from anymask.atomic import write_atomically
 from anymask.errors import UserError
-from anymask.models.checkpoints import read_checkpoint, write_atomically
+from anymask.models.checkpoints import read_checkpoint
 
-__all__ = ["AtomicCheckpointIO", "Checkpoints", "newest_checkpoint"]
+__all__ = ["AtomicCheckpointIO", "Checkpoints", "newest_checkpoint", "remove_parts"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -76,17 +77,21 @@ def _of_steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*.ckpt"), reverse=True)
 
 
-def newest_checkpoint(folder: Path) -> Path:
-    """The newest checkpoint of a run that can be read; damaged ones are named in a warning and passed over.
+def newest_checkpoint(folder: Path) -> tuple[Path, int]:
+    """The newest checkpoint of a run that can be read, and its step; damaged ones are named in a warning, passed over.
 
     Raises UserError where there is none.
     """
     candidates = _of_steps(folder / "checkpoints")
     for path in candidates:
         try:
-            read_checkpoint(path)
+            return path, read_checkpoint(path)["global_step"]
         except UserError as error:
             warnings.warn(f"{error}; the checkpoint before it is taken", stacklevel=2)
-        else:
-            return path
     raise UserError(f"{folder} has no checkpoint to go on from ({len(candidates)} were tried)")
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove files that a killed run had only begun to write."""
+    for part in folder.rglob(".*.part"):
+        part.unlink()

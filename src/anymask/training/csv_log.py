@@ -11,7 +11,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from anymask.models.checkpoints import write_atomically
+from anymask.atomic import write_atomically
 
 __all__ = ["CsvLog"]
 

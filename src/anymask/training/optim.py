@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from msgspec import Meta
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -19,11 +20,11 @@ class Optimisation:
     """The defaults are the paper's for ViT-H; the two drops are at 60,000 and 86,666 of its 90,000 steps."""
 
     steps: int
-    lr: float = 8e-4
+    lr: Annotated[float, Meta(gt=0)] = 8e-4
     betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.1
-    layer_decay: float = 0.8
-    warmup: int = 250
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.1
+    layer_decay: Annotated[float, Meta(gt=0, le=1)] = 0.8
+    warmup: Annotated[int, Meta(ge=0)] = 250
     decay: Literal["drops", "cosine"] = "drops"
     drops: tuple[float, ...] = (60_000 / 90_000, 86_666 / 90_000)  # as shares of all steps
     drop_factor: float = 0.1
@@ -48,7 +49,8 @@ def learning_rate_factor(optimisation: Optimisation, step: int) -> float:
     if step < o.warmup:
         return (step + 1) / o.warmup
     if o.decay == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * (step - o.warmup) / max(1, o.steps - o.warmup)))
+        gone = (step - o.warmup) / max(1, o.steps - o.warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, gone)))
     return o.drop_factor ** sum(step >= round(drop * o.steps) for drop in o.drops)
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers.logger import Logger
 from msgspec import Meta
 
 from anymask.data.datamodule import ShardsDataModule
+from anymask.errors import UserError
 from anymask.training.callbacks import BadSamples, MixtureTable, RoundPictures, Throughput
 from anymask.training.checkpointing import AtomicCheckpointIO, Checkpoints
 from anymask.training.sam_module import SamModule
@@ -32,7 +34,7 @@ class RunSettings:
 
     steps: Count
     accumulate: Count = 1  # batches of one step
-    accelerator: str = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"  # CUDA or none: Apple's has no float64, which draws need
     devices: Literal[1] = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     log_every: Count = 10
@@ -57,10 +59,13 @@ def fit(
     *,
     resume: Path | None = None,
 ) -> Path:
-    """Train to the end, from the start or from a checkpoint; returns the file with the final weights."""
+    """Train to the end, from the start or from a checkpoint; returns the file with the final weights.
+
+    The module is left on the device that it was trained on. Raises UserError where there is none of that kind.
+    """
     _keep_freed_memory()
     trainer = L.Trainer(
-        accelerator=settings.accelerator,
+        accelerator=_accelerator(settings.accelerator),
         devices=settings.devices,
         precision=settings.precision,
         max_epochs=1,  # of the length of the run: a stream has no epochs, and a run goes on inside its only one
@@ -75,9 +80,17 @@ def fit(
         enable_model_summary=False,
     )
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    module.to(trainer.strategy.root_device)  # Lightning takes it to the CPU when it ends
     final = folder / "checkpoints" / "final.ckpt"
     trainer.save_checkpoint(final, weights_only=True)
     return final
+
+
+def _accelerator(name: str) -> str:
+    """Lightning's name."""
+    if name == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator='gpu' cannot be used: torch finds no CUDA device")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _callbacks(data: ShardsDataModule, settings: RunSettings, folder: Path) -> list[Callback]:

@@ -14,13 +14,13 @@ divided by the number of objects of all accumulated batches, so that each object
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import lightning as L
 import torch
-import torch.distributed
 from jaxtyping import Float
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -85,6 +85,8 @@ class SamModule(L.LightningModule):
         self.frozen = [_sub_module(sam, name) for name in freeze]
         for module in self.frozen:
             module.requires_grad_(False)
+        if not any(parameter.requires_grad for parameter in sam.parameters()):
+            raise UserError(f"nothing is left to train: module.freeze={list(freeze)} is all of the model")
         self.ema_decay = ema_decay
         self.ema = copy.deepcopy(sam).requires_grad_(False) if ema_decay else None
         if compile:
@@ -155,12 +157,13 @@ class SamModule(L.LightningModule):
         finite = torch.isfinite(rounds).all()
         if self._scaler is None:  # else the scaler looks at the gradients itself
             finite = finite & torch.isfinite(self._normalise_and_clip())
+        rate = optimiser.param_groups[-1]["lr"]
         if bool(finite):  # the one place where a step waits for the device
             optimiser.step()
             cast(Any, self.lr_schedulers()).step()
             self._update_average()
             self.nonfinite_in_a_row = 0
-            self._log_rounds(rounds)
+            self._log_rounds(rounds, rate)
         else:
             self.nonfinite_in_a_row += 1
             self._report_nonfinite()
@@ -176,7 +179,7 @@ class SamModule(L.LightningModule):
             self._normalise_and_clip()
 
     def _normalise_and_clip(self) -> Float[Tensor, ""]:
-        """Sums over objects to the mean over all objects of all ranks, then clipped; returns the norm before."""
+        """Sums over objects to the mean over all objects of the step, then clipped; returns the norm before."""
         gradients = [p.grad for p in self.sam.parameters() if p.grad is not None]
         torch._foreach_div_(gradients, float(self._objects))
         norm = nn.utils.clip_grad_norm_([p for p in self.sam.parameters() if p.grad is not None], self.clip_norm)
@@ -199,8 +202,8 @@ class SamModule(L.LightningModule):
             average = [parameter.detach() for parameter in self.ema.parameters()]
             torch._foreach_lerp_(average, own, 1 - self.ema_decay)
 
-    def _log_rounds(self, rounds: Float[Tensor, "rounds columns"]) -> None:
-        """``rounds`` holds for each round the mean over the step's objects."""
+    def _log_rounds(self, rounds: Float[Tensor, "rounds columns"], rate: float) -> None:
+        """``rounds`` holds for each round the mean over the step's objects, ``rate`` is the step's learning rate."""
         mean = rounds.mean(dim=0)
         self.log("loss", mean[: len(TERMS)].sum(), prog_bar=True, logger=False)
         self.log("iou", mean[len(TERMS)], prog_bar=True, logger=False)
@@ -217,7 +220,7 @@ class SamModule(L.LightningModule):
         told["train/loss"] = sum(told[f"train/{term}"] for term in TERMS)
         told["train/objects"] = self._objects
         told["train/gradient_norm"] = float(self._norm)
-        told["train/lr"] = cast(LightningOptimizer, self.optimizers()).param_groups[-1]["lr"]
+        told["train/lr"] = rate
         self.tell(told)
 
     def tell(self, figures: Mapping[str, float]) -> None:
@@ -275,17 +278,27 @@ class SamModule(L.LightningModule):
         checkpoint["nonfinite_in_a_row"] = self.nonfinite_in_a_row
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # It may be the last of a run that is now given more steps; Lightning would take it for the end of this one.
+        checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
         self._random_state = checkpoint["random"]
         self.nonfinite_in_a_row = checkpoint["nonfinite_in_a_row"]
 
     def on_train_start(self) -> None:
-        """Loaders are made by now, and have drawn their seeds: from here on the stored run goes on."""
-        if self._random_state:
-            torch.set_rng_state(self._random_state["torch"])
-            if self._random_state["device"] is not None and self.device.type == "cuda":
-                torch.cuda.set_rng_state(self._random_state["device"], self.device)
-            self.generator.set_state(self._random_state["prompts"])
-            self._random_state = {}
+        """Loaders are made by now, and have drawn their seeds: from here on the stored run goes on.
+
+        On a device of another kind than before it goes on with prompts of a new generator.
+        """
+        stored, self._random_state = self._random_state, {}
+        if not stored:
+            return
+        torch.set_rng_state(stored["torch"])
+        is_cuda = self.device.type == "cuda"
+        if is_cuda != (stored["device"] is not None):
+            warnings.warn("the run goes on on another kind of device: not the same to the bit", stacklevel=1)
+            return
+        if is_cuda:
+            torch.cuda.set_rng_state(stored["device"], self.device)
+        self.generator.set_state(stored["prompts"])
 
 
 def objects_of(batch: Batch, sam: Sam) -> Objects:

@@ -10,10 +10,7 @@ def _example(key: str, objects: int, size: tuple[int, int]) -> Example:
     number = int(key)
     return Example(
         key=key,
-        shard="shard.tar",
         source="manual",
-        image_size=(10 * size[0], 10 * size[1]),
-        crop=(0, 0, 10 * size[1], 10 * size[0]),
         image=torch.full((3, 8, 8), number, dtype=torch.uint8),
         size=size,
         targets=torch.eye(4, dtype=torch.bool).expand(objects, 4, 4),
@@ -30,8 +27,6 @@ def test_images_are_stacked_and_objects_are_put_one_after_another() -> None:
     assert batch.targets.shape == (6, 4, 4)
     assert batch.keys == ("1", "2", "3")
     assert batch.sources == ("manual",) * 3
-    assert batch.image_sizes == ((80, 50), (30, 80), (80, 80))
-    assert batch.crops[1] == (0, 0, 80, 30)
     assert (batch.skipped, batch.drawn) == ((), 0)
 
 

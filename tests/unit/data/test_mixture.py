@@ -65,8 +65,24 @@ def test_draws_depend_on_seed_and_slot_and_on_nothing_else(tiny_shards: Path) ->
     assert _keys(_draws(mixture, slot=1, slots=2), 40) != first
 
 
+def test_sets_of_one_name_are_shuffled_apart(write_shards: Write) -> None:
+    sets = [ShardSet.open(str(write_shards(["manual"] * 30, name=name))) for name in ("one/train", "two/train")]
+    of_part: dict[str, list[str]] = {}
+    for part, record in islice(_draws(Mixture.of(sets, oversample={}), buffer=10), 60):
+        of_part.setdefault(part.name, []).append(record.key)
+    assert set(of_part) == {"one train", "two train"}
+    assert of_part["one train"][:10] != of_part["two train"][:10]
+
+
+def test_the_order_stays_where_a_set_is_moved(write_shards: Write) -> None:
+    folders = [write_shards(["manual"] * 30, name=f"{place}/shards/train") for place in ("here", "there")]
+    orders = [_keys(_draws(_mixture(folder), buffer=10), 30) for folder in folders]
+    assert orders[0] == orders[1]
+    assert orders[0][:5] == ["sa_7", "sa_9", "sa_11", "sa_10", "sa_13"]  # that of every run so far
+
+
 def test_seeded_is_the_same_in_every_process() -> None:
-    assert seeded("a", 1).randrange(10**6) == seeded("a", 1).randrange(10**6)
+    assert seeded("a", 1).random() == 0.45789501086118845
     assert seeded("a", 1).random() != seeded("a", 2).random()
     assert seeded("a", "b").random() != seeded("ab").random()
 

@@ -149,6 +149,35 @@ def test_a_pipe_is_not_run(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("coco_val80/shards", "coco_val80"),
+        ("sa_mini/shards/held_out", "sa_mini held_out"),
+        ("mine/train", "mine train"),
+        ("sa1b", "sa1b"),
+    ],
+)
+def test_a_set_is_called_by_what_tells_it_from_others(
+    tmp_path: Path, write_shards: Write, draw_record: Draw, folder: str, name: str
+) -> None:
+    """Many a folder is called shards or held_out."""
+    assert ShardSet.open(str(write_shards(["manual"], name=folder))).name == name
+    plain = tmp_path / "plain" / folder
+    plain.mkdir(parents=True)
+    _sa1b_tar(plain / "sa_000000.tar", draw_record, range(1))
+    assert ShardSet.open(str(plain)).name == ShardSet.open(f"{plain}/sa_{{000000..000000}}.tar").name == name
+
+
+def test_braces_that_do_not_match_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the braces in '.*/sa_{000000\.\.000999\.tar' do not match"):
+        ShardSet.open(f"{tmp_path}/sa_{{000000..000999.tar")
+
+
+def test_a_folder_may_have_braces_in_its_name(write_shards: Write) -> None:
+    assert ShardSet.open(str(write_shards(["manual"], name="odd{1"))).samples == {"manual": 1}
+
+
 def test_paths_without_shards_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there are no shards in .*: neither manifest.json nor a tar file"):
         ShardSet.open(str(tmp_path))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
@@ -148,6 +149,26 @@ def test_samples_are_read_once_each_in_their_order(partly_bad: Path, workers: in
     assert [sample.key for sample in samples] == [f"sa_{n}" for n in range(10)]
     assert [type(sample) for sample in samples] == [Skipped if n in (3, 7) else Sample for n in range(10)]
     assert [sample.key for sample in read_samples(shards, limit=4, workers=workers)] == [f"sa_{n}" for n in range(4)]
+
+
+@pytest.mark.parametrize("place", ["segmentation", "ignore"])
+def test_a_mask_that_cannot_be_decoded_makes_its_sample_one_to_skip(
+    tmp_path: Path, draw_record: Draw, place: str
+) -> None:
+    """Such a code stands in the annotation as any other text: it used to end an evaluation in a traceback."""
+    with ShardWriter(tmp_path / "bad") as writer:
+        for number in range(2):
+            files = draw_record(number)
+            if number == 1:
+                annotation = json.loads(files["json"])
+                size = annotation["annotations"][0]["segmentation"]["size"]
+                annotation["annotations"][-1][place] = {"size": size, "counts": "13"}
+                files["json"] = json.dumps(annotation).encode()
+            writer.write(f"sa_{number}", files, source="manual")
+    good, bad = read_samples(ShardSet.open(str(tmp_path / "bad")))
+    assert isinstance(good, Sample)
+    assert isinstance(bad, Skipped)
+    assert (bad.key, bad.reason[:27]) == ("sa_1", "the runs add up to 4 pixels")
 
 
 def test_the_rest_of_a_shard_that_cannot_be_read_is_reported(tiny_shards: Path) -> None:

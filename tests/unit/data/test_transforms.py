@@ -78,8 +78,7 @@ def test_a_small_photograph_is_seen_as_it_is() -> None:
     assert _by_box(example)[0, 0, 0, 1].int().tolist() == [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert _by_box(example)[1, 1, 3, 1].int().tolist() == [[0, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert torch.equal(example.image, resize_image(sample.image, Frame.of((2, 4), 4)))
-    assert (example.size, example.image_size, example.crop) == ((2, 4), (2, 4), (0, 0, 4, 2))
-    assert (example.key, example.shard, example.source) == ("sa_1", "shard.tar", "manual")
+    assert (example.key, example.source, example.size) == ("sa_1", "manual", (2, 4))
 
 
 def test_boxes_are_in_the_model_frame_and_end_with_the_crop() -> None:
@@ -87,7 +86,28 @@ def test_boxes_are_in_the_model_frame_and_end_with_the_crop() -> None:
     example = ToExample(image_size=40, loss_size=40)(sample, seeded(0))  # 20 x 10 pixels, twice as large
     assert example.boxes.tolist() == [[0, 4, 38, 18]]
     assert example.size == (20, 40)
-    assert example.image_size == (30, 40)
+
+
+def test_the_box_of_a_mask_that_the_crop_cuts_is_that_of_what_is_left() -> None:
+    """An L: its stem lies in the crop, its foot below. The foot's columns used to count."""
+    letter = _rectangle((20, 20), 2, 2, 4, 18) | _rectangle((20, 20), 2, 15, 18, 18)
+    example = ToExample(image_size=10, loss_size=10)(_sample(letter, crop=(0, 0, 10, 10)), seeded(0))
+    assert example.boxes.tolist() == [[2, 2, 3, 9]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 12), st.integers(2, 12), st.integers(0, 2**20))
+def test_boxes_end_at_the_first_and_last_pixel_that_the_crop_leaves(height: int, width: int, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    bitmap = chance.random((height, width)) < chance.choice([0.05, 0.3, 0.9])
+    (x0, x1), (y0, y1) = (sorted(chance.choice(side + 1, 2, replace=False).tolist()) for side in (width, height))
+    left = bitmap[y0:y1, x0:x1]
+    assume(left.any())
+    longest = max(left.shape)  # so that the crop is seen pixel by pixel
+    sample = _sample(bitmap, crop=(x0, y0, x1, y1))
+    example = ToExample(image_size=longest, loss_size=longest, max_area=1.0)(sample, seeded(0))
+    rows, columns = left.nonzero()
+    assert example.boxes.tolist() == [[columns.min(), rows.min(), columns.max(), rows.max()]]
 
 
 def test_masks_that_are_empty_or_over_nine_tenths_are_passed_over() -> None:
@@ -189,5 +209,5 @@ def test_masks_stay_on_their_objects_at_any_scale(scale: float) -> None:
 def test_where_the_part_drawn_holds_no_mask_the_whole_is_taken() -> None:
     sample = _sample(_rectangle((64, 64), 0, 0, 3, 3))
     transform = ToExample(image_size=32, loss_size=32, augmentation=Augmentation(scale=(8.0, 8.0)))
-    crops = {transform(sample, seeded(seed)).crop for seed in range(40)}
-    assert (0, 0, 64, 64) in crops
+    assert transform.augmentation.frame(sample.crop, 32, seeded(0)).crop[0] >= 3  # right of it
+    assert torch.equal(transform(sample, seeded(0)).image, resize_image(sample.image, Frame.of((64, 64), 32)))

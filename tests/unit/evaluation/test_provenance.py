@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from anymask.evaluation import provenance
 from anymask.evaluation.provenance import code_commit, hardware, sha256_of
 
 
@@ -19,9 +21,25 @@ def test_a_folder_of_transformers_is_told_by_its_weights(tmp_path: Path) -> None
     assert sha256_of(tmp_path / "absent.pth") is None
 
 
-def test_the_commit_is_a_whole_hash_or_unknown() -> None:
-    commit = code_commit()
-    assert commit is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", commit)
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_is_a_whole_hash_that_says_whether_the_code_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        settings = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        return subprocess.run(
+            ["git", *settings, *words], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "code.py"))
+    assert code_commit() is None
+    (tmp_path / "code.py").write_text("1")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "first")
+    assert code_commit() == git("rev-parse", "HEAD").strip()
+    (tmp_path / "code.py").write_text("2")
+    assert code_commit() == git("rev-parse", "HEAD").strip() + "-dirty"
 
 
 def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,16 @@ def test_click_rounds_survive_a_file_and_have_no_place_in_transformers(tmp_path:
         save(sam, tmp_path / "folder")
 
 
+def test_click_rounds_start_from_weights_without_them(tmp_path: Path) -> None:
+    source, sam = _sam(seed=1), _sam(replace(SMALL, click_rounds=4), seed=2)
+    save(source, tmp_path / "sam.pth")
+    own = sam.get_parameter("prompt_encoder.click_round_embed.weight").clone()
+    said = initialise(sam, tmp_path / "sam.pth")
+    assert said.endswith("1 from random values")
+    assert torch.equal(sam.get_parameter("prompt_encoder.click_round_embed.weight"), own)
+    assert all(torch.equal(sam.state_dict()[name], tensor) for name, tensor in source.state_dict().items())
+
+
 def test_a_training_checkpoint_gives_its_average_or_its_model(tmp_path: Path) -> None:
     trained, averaged = _sam(seed=1), _sam(seed=2)
     state = {f"sam.{name}": tensor for name, tensor in trained.state_dict().items()}
@@ -161,6 +171,8 @@ def test_a_file_cut_short_is_refused(name: str, kept: float, tmp_path: Path) -> 
         ({"layer1.weight": torch.zeros(1)}, "holds no SAM: .*layer1.weight"),
         ({"state_dict": {"net.weight": torch.zeros(1)}}, "holds no SAM: .*no tensors"),
         ({"epoch": 3}, "holds no SAM: .*no tensors"),
+        ({"model": "vit_b"}, "holds no SAM: .*no tensors"),
+        ({"state_dict": [torch.zeros(1)]}, "holds no SAM: .*no tensors"),
     ],
 )
 def test_other_content_is_told_what_it_is(content: Any, said: str, tmp_path: Path) -> None:

@@ -92,3 +92,18 @@ def test_windows_see_themselves_and_zeros_beyond_the_edge() -> None:
                 seen = _pairwise(q, k, v, attention.rel_pos_h, attention.rel_pos_w, (2, 2))
                 expected[0, y : y + 2, x : x + 2] = attention.proj(seen[0].transpose(0, 1).reshape(2, 2, 8))
         torch.testing.assert_close(attention(tokens), expected[:, :3, :3], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_padding_keeps_the_precision_of_mixed_precision(gradients: bool) -> None:
+    """The bias is fp32 under autocast, and used to turn the padded copy of all tokens into fp32."""
+    torch.manual_seed(0)
+    attention, tokens = GridAttention(8, 2, window=2, grid=3), _random(1, 1, 3, 3, 8)
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter)
+    assert to_windows(tokens.bfloat16(), 2, attention.qkv.bias[:8]).dtype == torch.bfloat16
+    exact = attention(tokens)
+    with torch.set_grad_enabled(gradients), torch.autocast("cpu", torch.bfloat16):
+        mixed = attention(tokens)
+    assert mixed.dtype == torch.bfloat16
+    assert (mixed.float() - exact).abs().max() < 0.03 * exact.abs().max()

@@ -97,8 +97,8 @@ def test_the_rate_warms_up_and_drops_twice(steps: int, first: int, second: int) 
 
 def test_a_cosine_ends_at_nothing() -> None:
     optimisation = Optimisation(steps=110, warmup=10, decay="cosine")
-    factors = [learning_rate_factor(optimisation, step) for step in (0, 10, 60, 110)]
-    assert factors == pytest.approx([0.1, 1.0, 0.5, 0.0], abs=1e-9)
+    factors = [learning_rate_factor(optimisation, step) for step in (0, 10, 60, 110, 200)]
+    assert factors == pytest.approx([0.1, 1.0, 0.5, 0.0, 0.0], abs=1e-9)  # and does not rise again
 
 
 def test_the_schedule_moves_the_rate_of_every_group() -> None:

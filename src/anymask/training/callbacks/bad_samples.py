@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 
+from anymask.atomic import write_atomically
 from anymask.structures import Batch
 from anymask.training.sam_module import SamModule
 
@@ -16,30 +17,47 @@ __all__ = ["BadSamples"]
 
 
 class BadSamples(L.Callback):
-    """One JSON line (shard, key, reason) for each bad sample in ``bad_samples.jsonl``; their count goes to the log."""
+    """One JSON line (step, shard, key, reason) for each bad sample in ``bad_samples.jsonl``; the log gets their count.
+
+    A step is the one that the sample's batch goes into. On resume the lines after the checkpoint's step are dropped.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "bad_samples.jsonl"
         self.count = 0
+        self._step = 1  # that the batch at hand goes into
+        self._told = 0  # of the count
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int) -> None:
-        if batch.skipped:
-            self.count += len(batch.skipped)
-            self._append([{"shard": s.shard, "key": s.key, "reason": s.reason} for s in batch.skipped])
+        self._step = trainer.global_step + 1
+        self.count += len(batch.skipped)
+        self._append([{"shard": s.shard, "key": s.key, "reason": s.reason} for s in batch.skipped])
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self._step and self.count > self._told:  # the step was made
             assert isinstance(module, SamModule)
             module.tell({"data/bad_samples": self.count})
+            self._told = self.count
 
     def on_nonfinite_loss(self, trainer: L.Trainer, keys: Sequence[str]) -> None:
         """Called by the module when a step was left out."""
-        reason = f"the loss of step {trainer.global_step + 1} was not finite"
-        self._append([{"shard": None, "key": key, "reason": reason} for key in keys])
+        self._append([{"shard": None, "key": key, "reason": "the loss of the step was not finite"} for key in keys])
 
     def state_dict(self) -> dict[str, Any]:
         return {"count": self.count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.count = state_dict["count"]
+        self.count = self._told = state_dict["count"]
+
+    def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.path.exists():
+            whole = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            kept = "".join(line for line in whole if json.loads(line)["step"] <= checkpoint["global_step"])
+            write_atomically(self.path, lambda part: part.write_text(kept))
 
     def _append(self, lines: list[dict[str, str | None]]) -> None:
-        with self.path.open("a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+        if lines:
+            with self.path.open("a") as file:
+                file.writelines(json.dumps({"step": self._step} | line) + "\n" for line in lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from anymask.drawing import TRUE, draw_box, draw_clicks, draw_error, jpeg, overlay, tile
-from anymask.models.checkpoints import write_atomically
+from anymask.atomic import write_atomically
+from anymask.drawing import TRUE, View, draw_box, draw_clicks, draw_error, jpeg, overlay, tile
 from anymask.regions import resize_logits
 from anymask.rounds import Turn, play
 from anymask.structures import Batch, Decoded, Label, Prompts
@@ -22,7 +22,7 @@ from anymask.training.sam_module import SamModule, objects_of
 
 __all__ = ["RoundPictures"]
 
-Picture = UInt8[np.ndarray, "h w *c"]
+Picture = UInt8[np.ndarray, "h w 3"]
 
 SIDE = 192  # of each of the small pictures, in pixels
 CONTEXT = 1.8  # what is shown around an object, by the longer side of its box
@@ -68,6 +68,8 @@ class RoundPictures(L.Callback):
 def draw_rounds(module: SamModule, batch: Batch, number: int) -> Picture:
     """The rounds of training on the first objects of a batch, drawn with a generator of their own."""
     sam = module.best
+    first = {name: getattr(batch, name)[:number] for name in ("image_index", "targets", "boxes")}
+    batch = replace(batch, **first)
     objects = objects_of(batch, sam)
     embeddings = sam.encode(batch.images, batch.sizes)
     generator = torch.Generator(sam.device).manual_seed(0)
@@ -77,52 +79,38 @@ def draw_rounds(module: SamModule, batch: Batch, number: int) -> Picture:
 
     turns = list(play(module.rounds, module.first_prompt, objects, decode, generator))
     rows = []
-    for index in range(min(number, len(batch.boxes))):
+    for index in range(len(batch.boxes)):
         photograph = batch.images[batch.image_index[index]].permute(1, 2, 0).cpu().numpy()
         rows += _object_rows(photograph, batch, turns, index)
     return tile(rows)
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """The square of the model frame around one object that is shown: x and y of its corner, and its side."""
+def _view_around(box: Float[np.ndarray, " 4"], frame: int) -> View:
+    """The square of the model frame around one object that is shown."""
+    x0, y0, x1, y1 = box.tolist()
+    side = min(frame, round(max(SMALLEST_VIEW, CONTEXT * (x1 - x0), CONTEXT * (y1 - y0))))
+    x, y = (round(min(max(0.0, (a + b - side) / 2), frame - side)) for a, b in ((x0, x1), (y0, y1)))
+    return View(x, y, x + side, y + side, (SIDE, SIDE))
 
-    x: int
-    y: int
-    side: int
 
-    @classmethod
-    def around(cls, box: Float[np.ndarray, " 4"], frame: int) -> _View:
-        x0, y0, x1, y1 = box.tolist()
-        side = min(frame, round(max(SMALLEST_VIEW, CONTEXT * (x1 - x0), CONTEXT * (y1 - y0))))
-        x, y = (round(min(max(0.0, (a + b - side) / 2), frame - side)) for a, b in ((x0, x1), (y0, y1)))
-        return cls(x, y, side)
-
-    def cut(self, picture: Picture, interpolation: int) -> Picture:
-        inside = picture[self.y : self.y + self.side, self.x : self.x + self.side]
-        return cv2.resize(inside, (SIDE, SIDE), interpolation=interpolation)
-
-    def cut_mask(self, mask: Bool[Tensor, "r r"], frame: int) -> Bool[np.ndarray, "s s"]:
-        bits = mask.cpu().numpy().astype(np.uint8)
-        whole = cv2.resize(bits, (frame, frame), interpolation=cv2.INTER_NEAREST)
-        return self.cut(whole, cv2.INTER_NEAREST).astype(bool)
-
-    def move(self, points: Float[Tensor, "k 2"]) -> Float[np.ndarray, "k 2"]:
-        return (points.cpu().numpy() - np.array([self.x, self.y], dtype=np.float32)) * (SIDE / self.side)
+def _in_frame(mask: Bool[Tensor, "r r"], frame: int) -> Bool[np.ndarray, "s s"]:
+    bits = mask.cpu().numpy().astype(np.uint8)
+    return np.asarray(cv2.resize(bits, (frame, frame), interpolation=cv2.INTER_NEAREST)).astype(bool)
 
 
 def _object_rows(
     photograph: UInt8[np.ndarray, "h w 3"], batch: Batch, turns: list[Turn], index: int
-) -> list[list[Picture]]:
+) -> list[list[UInt8[np.ndarray, "s s 3"]]]:
     frame, target = photograph.shape[0], batch.targets[index]
-    view = _View.around(batch.boxes[index].cpu().numpy(), frame)
-    small = view.cut(photograph, cv2.INTER_LINEAR)
-    true = view.cut_mask(target, frame)
+    view = _view_around(batch.boxes[index].cpu().numpy(), frame)
+    small = view.cut(photograph)
+    true = view.cut_mask(_in_frame(target, frame))
     above, below = [overlay(small, true, TRUE)], [small]
     for turn in turns:
-        predicted = view.cut_mask(_answer(turn, index, target.shape[-1]), frame)
+        predicted = view.cut_mask(_in_frame(_answer(turn, index, target.shape[-1]), frame))
+        points = view.move(turn.prompts.points[index].cpu().numpy())
         labels = turn.prompts.labels[index].cpu().numpy()
-        above.append(_draw_prompts(overlay(small, predicted), view.move(turn.prompts.points[index]), labels))
+        above.append(_draw_prompts(overlay(small, predicted), points, labels))
         below.append(draw_error(small, predicted, true))
     return [above, below]
 

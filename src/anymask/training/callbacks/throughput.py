@@ -23,9 +23,11 @@ class Throughput(L.Callback):
     """
 
     def __init__(self) -> None:
+        self._logged = 0  # the step of the last line
         self._restart()
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._logged = trainer.global_step
         self._restart()
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -45,9 +47,11 @@ class Throughput(L.Callback):
         self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         self._ready = time.perf_counter()
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        step = trainer.global_step  # stands still while batches are accumulated or a step is left out
+        if step != self._logged and step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             assert isinstance(module, SamModule)
             module.tell(self._figures(module.device))
+            self._logged = step
             self._restart()
 
     def _figures(self, device: torch.device) -> dict[str, float]:
