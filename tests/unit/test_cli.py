@@ -118,7 +118,7 @@ def test_wrong_values_are_named(override: str, message: str) -> None:
     ("override", "sentence"),
     [
         ("+data.oversample.human=3", "data.oversample has a key that means nothing: Invalid enum value 'human'"),
-        ("optim.steps=5", "the learning rate is planned for optim.steps=5, less than trainer.steps=1800"),
+        ("optim.steps=5", "the learning rate is planned for optim.steps=5, less than trainer.steps=2200"),
     ],
 )
 def test_a_mistake_without_a_value_of_its_own_is_one_sentence(override: str, sentence: str) -> None:
