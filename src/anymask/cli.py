@@ -110,17 +110,18 @@ def _evaluate(cfg: DictConfig) -> None:
     sam = checkpoints.load(checkpoint, image_size=settings.image_size).to(_device(settings.device))
     shards = ShardSet.open(settings.data)
     folder = Path(settings.out) if settings.out else _folder_of(checkpoint, shards)
-    results = _measure(
-        sam,
-        shards,
-        settings.task,
-        folder,
-        checkpoint,
-        limit=settings.limit,
-        workers=settings.workers,
-        pictures=settings.pictures,
-        ranks=Ranks.from_environment(),
-    )
+    with Ranks.joined() as ranks:
+        results = _measure(
+            sam,
+            shards,
+            settings.task,
+            folder,
+            checkpoint,
+            limit=settings.limit,
+            workers=settings.workers,
+            pictures=settings.pictures,
+            ranks=ranks,
+        )
     if results:
         _say(results["metrics"], folder)
 

@@ -88,7 +88,7 @@ def test_too_many_bad_samples_end_the_run(
             writer.write(f"sa_{number}", record, source="manual")
     path = f"data.train=[{{path: {folder}}}]"
     printed = run("train", *small, path, "name=bad", "trainer.steps=200", status=1)
-    assert "more than data.max_bad_share=0.05" in printed
+    assert "more than data.loading.max_bad_share=0.05" in printed
     assert "Traceback" not in printed
     bad = [json.loads(line) for line in (tmp_path / "outputs/latest/bad_samples.jsonl").read_text().splitlines()]
     assert {int(line["key"].removeprefix("sa_")) % 4 for line in bad} == {0}

@@ -91,8 +91,8 @@ class TrainBatches(IterableDataset["Batch | UserError"]):
         if bad + good >= FEW_SAMPLES and bad > self.max_bad_share * (bad + good):
             last = skipped[-1]
             raise UserError(
-                f"{bad} of {bad + good} samples cannot be used, more than data.max_bad_share={self.max_bad_share}; "
-                f"the last is {last.key} in {last.shard}: {last.reason}"
+                f"{bad} of {bad + good} samples cannot be used, "
+                f"more than data.loading.max_bad_share={self.max_bad_share}; the last is {last.key} in {last.shard}: {last.reason}"
             )
 
 
@@ -140,8 +140,8 @@ class TrainLoader(DataLoader[Any]):
         drawn = state["drawn"]
         if len(drawn) != self.batches.world or len(drawn[0]) != self.batches.workers:
             raise UserError(
-                f"the checkpoint was written by {len(drawn)} processes with {len(drawn[0])} loader workers each, "
-                f"this run has {self.batches.world} with {self.batches.workers}: set data.workers={len(drawn[0])}"
+                f"the checkpoint was written by {len(drawn)} processes with {len(drawn[0])} loader workers each, this "
+                f"run has {self.batches.world} with {self.batches.workers}: set data.loading.workers={len(drawn[0])}"
             )
         self.batches.given = state["given"]
         self.batches.drawn = list(drawn[self.batches.rank])

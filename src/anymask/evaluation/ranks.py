@@ -6,9 +6,11 @@ torchrun --nproc-per-node 8 evaluate.py checkpoint=… data=…
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch.distributed
 
@@ -27,12 +29,21 @@ class Ranks:
     world: int = 1
 
     @classmethod
-    def from_environment(cls) -> Ranks:
-        """As torchrun and others set it; joins the other processes where there are any."""
+    @contextmanager
+    def joined(cls) -> Iterator[Ranks]:
+        """As torchrun and others set it; with the other processes, where there are any, until the end of the block.
+
+        Who ends without leaving them may abort: gloo's threads are still running when the interpreter goes.
+        """
         ranks = cls(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
-        if ranks.world > 1 and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
-        return ranks
+        if ranks.world == 1:
+            yield ranks
+            return
+        torch.distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
+        try:
+            yield ranks
+        finally:
+            torch.distributed.destroy_process_group()
 
     @staticmethod
     def local() -> int:
@@ -47,9 +58,9 @@ class Ranks:
         """What each process gives, by rank; waits for all of them."""
         if self.world == 1:
             return [own]
-        given: list[T | None] = [None] * self.world
+        given: list[Any] = [None] * self.world
         torch.distributed.all_gather_object(given, own)
-        return [part for part in given if part is not None]
+        return given
 
 
 ALONE = Ranks()

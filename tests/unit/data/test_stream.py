@@ -120,7 +120,7 @@ def test_bad_samples_are_passed_over_and_reported(partly_bad: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_too_many_bad_samples_end_the_run(partly_bad: Path, workers: int) -> None:
-    with pytest.raises(UserError, match=r"of \d+ samples cannot be used, more than data.max_bad_share=0.05"):
+    with pytest.raises(UserError, match=r"of \d+ samples cannot be used, more than data.loading.max_bad_share=0.05"):
         list(_loader(partly_bad, workers=workers, length=40, max_bad_share=0.05))
 
 
