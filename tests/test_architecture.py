@@ -30,6 +30,7 @@ LAYERS = [
     "training",
     "evaluation",
     "settings",
+    "suite",
     "configuration",
     "cli",
 ]

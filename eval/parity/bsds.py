@@ -17,12 +17,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-from jaxtyping import Float
-
 from anymask.data import bsds
 from anymask.errors import UserError
+from anymask.evaluation.edges.maps import READERS, read_map
 from anymask.metrics.boundaries import HAS_NUMBA, BoundaryCounts, count_image
 from anymask.metrics.boundary_summary import BoundarySummary, summarise
 
@@ -58,7 +55,7 @@ def pairs(truths: Path, results: Path) -> Iterator[tuple[Path, Path]]:
 
 def count(truth: Path, result: Path, thresholds: int) -> BoundaryCounts:
     """Raises UserError, with the files' names, where they do not fit together."""
-    soft = READERS[result.suffix](result)
+    soft = read_map(result)
     try:
         return count_image(soft, bsds.ground_truth(truth), thresholds=thresholds)
     except UserError as error:
@@ -96,26 +93,6 @@ def _read_official(path: Path) -> dict[str, float]:
         return {name: values[place] for name, place in PLACES.items()}
     except (OSError, ValueError, IndexError) as error:
         raise UserError(f"{path} is no eval_bdry.txt of the benchmark: {error}") from None
-
-
-def _png(path: Path) -> Float[np.ndarray, "h w"]:
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if values is None or values.ndim != 2 or values.dtype.kind != "u":
-        raise UserError(f"{path} is no grey PNG")
-    return values / np.iinfo(values.dtype).max
-
-
-def _npy(path: Path) -> Float[np.ndarray, "h w"]:
-    try:
-        values = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    if values.ndim != 2 or values.dtype.kind != "f":
-        raise UserError(f"{path} has {values.dtype} {values.shape}, not fractions in two dimensions")
-    return values
-
-
-READERS = {".mat": bsds.ucm2, ".png": _png, ".npy": _npy}
 
 
 def _arguments() -> argparse.Namespace:

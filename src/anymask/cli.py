@@ -1,6 +1,6 @@
 """The two programs. They and `configuration` alone see a config object; below them everything takes typed arguments.
 
-python train.py experiment=sample optim.lr=1e-3          python evaluate.py checkpoint=… data=…
+python train.py experiment=sample optim.lr=1e-3          python evaluate.py task=edges checkpoint=… data=…
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -35,16 +35,17 @@ from anymask.atomic import write_atomically
 from anymask.configuration import typed
 from anymask.data.datamodule import ShardsDataModule
 from anymask.data.mixture import Mixture
-from anymask.data.shards import ShardSet
+from anymask.data.samples import ShardSamples
+from anymask.data.shards import ShardSet, name_of
 from anymask.data.transforms import ToExample
 from anymask.errors import UserError
-from anymask.evaluation import point_to_mask
-from anymask.evaluation.point_to_mask import PointToMask
-from anymask.evaluation.ranks import ALONE, Ranks
+from anymask.evaluation.comparison import write_comparison
+from anymask.evaluation.ranks import Ranks
 from anymask.evaluation.results import Results
 from anymask.models import checkpoints
 from anymask.models.sam import Sam, build
 from anymask.settings import Draw, Evaluation, Training
+from anymask.suite import measure, run_suite
 from anymask.training.checkpointing import newest_checkpoint, remove_parts
 from anymask.training.csv_log import CsvLog
 from anymask.training.run import fit
@@ -66,7 +67,7 @@ def train(cfg: DictConfig) -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONF / "evaluate"), config_name="evaluate")
 def evaluate(cfg: DictConfig) -> None:
-    """Measure a checkpoint on a set of shards."""
+    """Measure a checkpoint by one task of the suite or by all, or lay results side by side."""
     _answer_mistakes(lambda: _evaluate(cfg))
 
 
@@ -99,66 +100,53 @@ def _train(cfg: DictConfig) -> None:
     final = fit(module, data, settings.trainer, folder, _loggers(settings, folder, step), resume=resume)
     if module.global_rank == 0:
         shutil.rmtree(folder / "report", ignore_errors=True)  # of other weights, where a run went on
-        results = _measure(module.best.eval(), data.held_out, settings.task, folder / "report", final)
-        assert results is not None
+        sam, samples = module.best.eval(), ShardSamples(data.held_out)
+        report = folder / "report"
+        results = measure(sam, samples, settings.point_to_mask, report, checkpoint=final, published=_published())
         _summarise(results, settings.name, folder, final, time.monotonic() - begin)
 
 
 def _evaluate(cfg: DictConfig) -> None:
     settings = typed(cfg, Evaluation)
-    checkpoint = Path(settings.checkpoint)
-    sam = checkpoints.load(checkpoint, image_size=settings.image_size).to(_device(settings.device))
-    shards = ShardSet.open(settings.data)
-    folder = Path(settings.out) if settings.out else _folder_of(checkpoint, shards)
+    if settings.compare:
+        folder = Path(settings.out or "outputs/evaluate")
+        write_comparison(folder, [Path(path) for path in settings.compare])
+        print(f"comparison: {folder / 'compare.html'}")
+        return
+    folder = Path(settings.out) if settings.out else _folder_of(settings)
+    sam = None
+    if settings.checkpoint:
+        sam = checkpoints.load(Path(settings.checkpoint), image_size=settings.image_size).to(_device(settings.device))
     with Ranks.joined() as ranks:
-        results = _measure(
-            sam,
-            shards,
-            settings.task,
-            folder,
-            checkpoint,
-            limit=settings.limit,
-            workers=settings.workers,
-            pictures=settings.pictures,
-            ranks=ranks,
-        )
-    if results:
-        _say(results["metrics"], folder)
+        found = run_suite(settings, sam, folder, published=_published(), ranks=ranks)
+    for name, results in found.items():
+        print(f"{name.replace('_', ' ')}: {_shown(results)}")
+    if found:
+        print(f"report: {folder / 'report.html'}")
 
 
-def _folder_of(checkpoint: Path, shards: ShardSet) -> Path:
+def _folder_of(settings: Evaluation) -> Path:
     """Where results go by default; every run has a final.ckpt, so its name stands before that of the file."""
-    path = checkpoint.resolve()
-    run = f"{path.parents[1].name}_" if path.parent.name == "checkpoints" else ""
-    return Path("outputs", "evaluate", f"{run}{path.stem}_{shards.name.replace(' ', '_')}")
+    told = []
+    if settings.checkpoint:
+        path = Path(settings.checkpoint).resolve()
+        told += [path.parents[1].name] if path.parent.name == "checkpoints" else []
+        told.append(path.stem)
+    told.append("_".join(settings.tasks) if len(settings.tasks) == 1 else "suite")
+    if len(settings.tasks) == 1:
+        told.append(_name_of_data(Path(settings.predictions or settings.data_for(settings.tasks[0]))))
+    return Path("outputs", "evaluate", "_".join(told).replace(" ", "_"))
 
 
-def _measure(
-    sam: Sam,
-    shards: ShardSet,
-    task: PointToMask,
-    folder: Path,
-    checkpoint: Path,
-    *,
-    limit: int | None = None,
-    workers: int = 0,
-    pictures: bool = True,
-    ranks: Ranks = ALONE,
-) -> Results | None:
-    published = CONF.parent / "eval" / "point_to_mask" / "published.json"
-    rows = published if published.is_file() else None  # a wheel has none
-    return point_to_mask.evaluate(
-        sam,
-        shards,
-        task,
-        folder,
-        checkpoint=checkpoint,
-        limit=limit,
-        workers=workers,
-        published=rows,
-        pictures=pictures,
-        ranks=ranks,
-    )
+def _name_of_data(path: Path) -> str:
+    """A folder's, that of the folder of some tars, or a file's without its ending."""
+    return name_of(path.parent if path.suffix == ".tar" else path.with_suffix("") if path.suffix == ".json" else path)
+
+
+def _published() -> Path | None:
+    """The folder of what others printed; a wheel has none."""
+    folder = CONF.parent / "eval"
+    return folder if folder.is_dir() else None
 
 
 def _device(name: str) -> torch.device:
@@ -188,13 +176,14 @@ def _summarise(results: Results, name: str, folder: Path, checkpoint: Path, seco
     }
     text = json.dumps(summary, indent=2) + "\n"
     write_atomically(folder / "summary.json", lambda part: part.write_text(text))
-    _say(results["metrics"], folder / "report")
+    print(_shown(results))
+    print(f"report: {folder / 'report' / 'report.html'}")
     print(f"checkpoint: {checkpoint}")
 
 
-def _say(metrics: Mapping[str, float], folder: Path) -> None:
-    print("  ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
-    print(f"report: {folder / 'report.html'}")
+def _shown(results: Results) -> str:
+    there = {name: value for name, value in results["metrics"].items() if value is not None}
+    return "  ".join(f"{name} {value:.3f}" for name, value in there.items())
 
 
 def _resumed(cfg: DictConfig) -> tuple[Path, DictConfig]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import PIL.Image
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped, UInt8
@@ -74,20 +76,33 @@ class Frame:
         return row + self.crop[1], (width - 1 - column if self.mirrored else column) + self.crop[0]
 
 
-def resize_image(image: UInt8[np.ndarray, "h w 3"], frame: Frame) -> UInt8[Tensor, "3 s s"]:
+def resize_image(
+    image: UInt8[np.ndarray, "h w 3"], frame: Frame, *, by: Literal["torch", "pillow"] = "torch"
+) -> UInt8[Tensor, "3 s s"]:
     """Crop, scale with anti-aliasing, mirror and pad a photograph with zeros.
 
-    torch's 8-bit kernel on interleaved channels: 3 to 4 times as fast as Pillow and within one grey level of it.
+    ``pillow`` is what the official code takes, to the byte. torch's 8-bit kernel is 3 to 4 times as fast and within one
+    grey level of it: a loader feels the one, and a comparison of masks with the official ones the other.
     """
     x0, y0, x1, y1 = frame.crop
-    interleaved = torch.from_numpy(np.ascontiguousarray(image[y0:y1, x0:x1])).permute(2, 0, 1)[None]
-    inner = interleaved
+    inner = np.ascontiguousarray(image[y0:y1, x0:x1])
     if frame.content != frame.cropped:
-        inner = F.interpolate(interleaved, frame.content, mode="bilinear", antialias=True, align_corners=False)
+        inner = (_resize_by_torch if by == "torch" else _resize_by_pillow)(inner, frame.content)
     height, width = frame.content
     padded = torch.zeros(3, frame.side, frame.side, dtype=torch.uint8)
-    padded[:, :height, :width] = inner[0].flip(2) if frame.mirrored else inner[0]
+    padded[:, :height, :width] = torch.from_numpy(inner[:, ::-1].copy() if frame.mirrored else inner).permute(2, 0, 1)
     return padded
+
+
+def _resize_by_torch(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "a b 3"]:
+    interleaved = torch.from_numpy(image).permute(2, 0, 1)[None]
+    resized = F.interpolate(interleaved, size, mode="bilinear", antialias=True, align_corners=False)
+    return resized[0].permute(1, 2, 0).numpy()
+
+
+def _resize_by_pillow(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "a b 3"]:
+    resized = PIL.Image.fromarray(image).resize(size[::-1], PIL.Image.Resampling.BILINEAR)
+    return np.array(resized)
 
 
 def crop_to_content(values: Shaped[Tensor, "*n h w"], content: tuple[int, int]) -> Shaped[Tensor, "*n a b"]:

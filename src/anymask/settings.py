@@ -10,7 +10,11 @@ from msgspec import Meta
 from anymask.data.augmentation import Augmentation
 from anymask.data.datamodule import Loading
 from anymask.errors import UserError
-from anymask.evaluation.point_to_mask import PointToMask
+from anymask.evaluation.edges.protocol import Edges
+from anymask.evaluation.instance_segmentation.protocol import InstanceSegmentation
+from anymask.evaluation.point_to_mask.protocol import PointToMask
+from anymask.evaluation.proposals.protocol import Proposals
+from anymask.evaluation.task import TASKS, TaskName
 from anymask.losses import LossWeights
 from anymask.matching import Matching
 from anymask.prompts import FirstPrompt
@@ -19,7 +23,7 @@ from anymask.structures import Source
 from anymask.training.optim import Optimisation
 from anymask.training.run import RunSettings
 
-__all__ = ["Draw", "Evaluation", "Training"]
+__all__ = ["DataOf", "Draw", "Evaluation", "Training"]
 
 Count = Annotated[int, Meta(ge=0)]
 Number = Annotated[int, Meta(ge=1)]
@@ -121,7 +125,7 @@ class Training:
     module: Module
     optim: Optimisation
     data: Data
-    task: PointToMask
+    point_to_mask: PointToMask
     trainer: RunSettings
     logger: Log
     paths: Paths
@@ -134,15 +138,69 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
-    """conf/evaluate/evaluate.yaml."""
+class DataOf:
+    """Where the data of each task are, in the place of those of all."""
 
-    checkpoint: str
-    data: str
+    point_to_mask: str | None
+    edges: str | None
+    proposals: str | None
+    instance_segmentation: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """conf/evaluate/evaluate.yaml, and the tasks that were chosen."""
+
+    checkpoint: str | None
+    data: str | None
+    images: str | None
+    detections: str | None
+    predictions: str | None
+    data_of: DataOf
+    compare: list[str]
     out: str | None
     limit: Number | None
     image_size: Number | None
     device: str
     workers: Count
     pictures: bool
-    task: PointToMask
+    point_to_mask: PointToMask | None = None
+    edges: Edges | None = None
+    proposals: Proposals | None = None
+    instance_segmentation: InstanceSegmentation | None = None
+
+    @property
+    def tasks(self) -> list[TaskName]:
+        """Those that were chosen."""
+        return [name for name in TASKS if getattr(self, name) is not None]
+
+    def data_for(self, task: TaskName) -> str:
+        """Raises UserError where nothing was said."""
+        own = getattr(self.data_of, task) or self.data
+        if own is None:
+            others = f" or data_of.{task}=…" if len(self.tasks) > 1 else ""
+            raise UserError(f"give a value for data=…{others}")
+        return str(own)
+
+    def __post_init__(self) -> None:
+        """Raises UserError for what is missing, and for what no chosen task would look at."""
+        if self.compare:
+            return
+        missing = [name for name, is_missing in self._needed() if is_missing]
+        if missing:
+            raise UserError(f"give a value for {', '.join(f'{name}=…' for name in missing)}")
+        for name, task in (("detections", "instance_segmentation"), ("predictions", "edges")):
+            if getattr(self, name) is not None and task not in self.tasks:
+                raise UserError(f"{name}={getattr(self, name)!r} is for task={task}: leave it out, or name that task")
+        if self.images is not None and not any(self.data_for(task).endswith(".json") for task in self.tasks):
+            raise UserError(f"images={self.images!r} is for data in COCO's form, a .json: leave it out")
+
+    def _needed(self) -> list[tuple[str, bool]]:
+        needs_model = self.predictions is None or self.tasks != ["edges"]
+        has_data = self.data is not None or all(getattr(self.data_of, task) is not None for task in self.tasks)
+        needs_detections = "instance_segmentation" in self.tasks
+        return [
+            ("checkpoint", needs_model and self.checkpoint is None),
+            ("data", not has_data),
+            ("detections", needs_detections and self.detections is None),
+        ]

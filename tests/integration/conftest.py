@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +28,9 @@ SMALL = [
     "trainer.pictured_objects=1",
     "trainer.log_every=1",
     "logger=csv",
-    "task.floors=[disc]",
-    "task.clicks=3",
-    "task.report_at=[1,2,3]",
+    "point_to_mask.floors=[disc]",
+    "point_to_mask.clicks=3",
+    "point_to_mask.report_at=[1,2,3]",
 ]
 
 Start = Callable[..., multiprocessing.process.BaseProcess]
@@ -71,6 +73,38 @@ def run(start: Start, tmp_path: Path) -> Callable[..., str]:
         process.join()
         printed = (tmp_path / "output.txt").read_text()
         assert process.exitcode == status, printed
+        return printed
+
+    return run
+
+
+@pytest.fixture
+def run_together(tmp_path: Path) -> Callable[..., list[str]]:
+    """``run_together("key=value", …)``: two processes evaluate, as if torchrun had begun them; what each printed."""
+
+    def run(*arguments: str) -> list[str]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        where = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": "2",
+            "PYTHONPATH": str(ROOT / "src"),
+        }
+        processes = [
+            subprocess.Popen(
+                [sys.executable, ROOT / "evaluate.py", *arguments],
+                cwd=tmp_path,
+                env=os.environ | where | {"RANK": str(rank), "PYTHONPATH": str(ROOT / "src")},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        printed = [process.communicate(timeout=300)[0] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], printed
         return printed
 
     return run

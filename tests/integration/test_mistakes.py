@@ -61,7 +61,7 @@ def test_unknown_keys_are_refused(run: Run, small: list[str]) -> None:
         (["checkpoint=/nowhere.pth", "data=SHARDS"], "there is no checkpoint at /nowhere.pth"),
         (["checkpoint=CHECKPOINT", "data=/nowhere"], "/nowhere"),
         (["checkpoint=SHARDS", "data=SHARDS"], "has no model.safetensors"),
-        (["checkpoint=CHECKPOINT", "data=SHARDS", "task.floors=[moon]"], "moon"),
+        (["checkpoint=CHECKPOINT", "data=SHARDS", "point_to_mask.floors=[moon]"], "moon"),
         (["checkpoint=CHECKPOINT", "data=SHARDS", "device=tpu9"], "device='tpu9' cannot be used"),
     ],
 )

@@ -72,7 +72,7 @@ def test_checkpoints_load_and_give_the_same_numbers(
     assert torch.isfinite(sam.mask_decoder.iou_token.weight).all()
     run(
         "evaluate", f"checkpoint={checkpoint}", f"data={tiny_shards}", "out=again", "workers=0",
-        "task.floors=[disc]", "task.clicks=3", "task.report_at=[1,2,3]",
+        "point_to_mask.floors=[disc]", "point_to_mask.clicks=3", "point_to_mask.report_at=[1,2,3]",
     )  # fmt: skip
     again = json.loads((tmp_path / "again" / "results.json").read_text())
     before = json.loads((folder / "report" / "results.json").read_text())
@@ -97,8 +97,9 @@ def test_the_default_run_draws_its_sample_and_logs_to_wandb(run: Run, tmp_path: 
     )
     run(
         "train", f"paths.data={tmp_path / 'data'}", f"data.draw.program={few}", "model.image_size=64",
-        "trainer.steps=2", "trainer.pictured_objects=1", "data.loading.validation_images=1", "task.floors=[disc]",
-        "task.clicks=1", "task.report_at=[1]", "logger.wandb=offline", "trainer.progress_bar=false",
+        "trainer.steps=2", "trainer.pictured_objects=1", "data.loading.validation_images=1",
+        "point_to_mask.floors=[disc]", "point_to_mask.clicks=1", "point_to_mask.report_at=[1]",
+        "logger.wandb=offline", "trainer.progress_bar=false",
     )  # fmt: skip
     assert (tmp_path / "data" / "sample" / "shards" / "train" / "manifest.json").is_file()
     assert list((tmp_path / "outputs" / "latest" / "wandb").glob("offline-run-*/*.wandb"))

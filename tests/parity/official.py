@@ -8,7 +8,6 @@ from __future__ import annotations
 import runpy
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +19,6 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from anymask.geometry import Frame, crop_to_content, resize_image
 from anymask.inference.generator import MaskRecord
 from anymask.models.checkpoints import save
 from anymask.models.sam import Sam
@@ -30,17 +28,15 @@ __all__ = ["matched", "official_generator"]
 PARITY = runpy.run_path(str(Path(__file__).resolve().parents[2] / "eval/parity/compare.py"))
 
 
-def official_generator(sam: Sam, *, same_pixels: bool = False, **options: Any) -> Any:
+def official_generator(sam: Sam, **options: Any) -> Any:
     """``segment_anything.SamAutomaticMaskGenerator`` with the weights of ``sam``.
 
-    It resizes by Pillow, which is within one grey level of ours; with ``same_pixels`` as ours does.
+    Of torchvision, which nothing may need, it takes two things: the resizing, which is Pillow's, and the suppression.
     """
     with tempfile.TemporaryDirectory() as folder:
         save(sam, Path(folder) / "official.pth")
         model = PARITY["SegmentAnything"](Path(folder) / "official.pth", sam).model
-    return _automatic_mask_generator(_resize if same_pixels else _resize_by_pillow).SamAutomaticMaskGenerator(
-        model, **options
-    )
+    return _automatic_mask_generator().SamAutomaticMaskGenerator(model, **options)
 
 
 def matched(ours: list[MaskRecord], theirs: list[dict[str, Any]]) -> list[tuple[MaskRecord, dict[str, Any]]]:
@@ -61,14 +57,14 @@ def matched(ours: list[MaskRecord], theirs: list[dict[str, Any]]) -> list[tuple[
     return pairs
 
 
-def _automatic_mask_generator(resize: Callable[[Image.Image, tuple[int, int]], Image.Image]) -> Any:
+def _automatic_mask_generator() -> Any:
     """Its module, imported anew: another test may have imported it with other stand-ins."""
     with mock.patch.dict(sys.modules):
         for name in [name for name in sys.modules if name.partition(".")[0] in ("torchvision", "segment_anything")]:
             del sys.modules[name]
         boxes, functional = ModuleType("torchvision.ops.boxes"), ModuleType("torchvision.transforms.functional")
         vars(boxes).update(batched_nms=_batched_nms, box_area=_box_area)
-        vars(functional).update(resize=resize, to_pil_image=Image.fromarray)
+        vars(functional).update(resize=_resize, to_pil_image=Image.fromarray)
         for name in ("torchvision", "torchvision.ops", "torchvision.transforms"):
             sys.modules[name] = ModuleType(name)
         sys.modules[boxes.__name__], sys.modules[functional.__name__] = boxes, functional
@@ -99,11 +95,4 @@ def _box_area(boxes: Tensor) -> Tensor:
 
 
 def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    pixels = np.array(image)
-    frame = Frame.of(pixels.shape[:2], max(size))
-    assert frame.content == size
-    return Image.fromarray(crop_to_content(resize_image(pixels, frame), size).permute(1, 2, 0).contiguous().numpy())
-
-
-def _resize_by_pillow(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)

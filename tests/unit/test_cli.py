@@ -17,7 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 from anymask import cli
 from anymask.cli import CONF
 from anymask.configuration import typed
-from anymask.data.shards import ShardSet
 from anymask.errors import UserError
 from anymask.models.sam import ARCHITECTURES
 from anymask.settings import Draw, Evaluation, Training
@@ -96,7 +95,7 @@ def test_module_variants() -> None:
         ("trainer.precision=64", "trainer.precision=64"),
         ("module.rounds.click=left", "module.rounds.click='left': Invalid enum value"),
         ("+optim.momentum=0.9", "there is no setting optim.momentum"),
-        ("task.floors=[moon]", "moon"),
+        ("point_to_mask.floors=[moon]", "moon"),
         ("data.loading.images_per_batch=0", "data.loading.images_per_batch=0"),
         ("data.transform.masks_per_image=0", "data.transform.masks_per_image=0: Expected `int` >= 1"),
         ("data.transform.loss_size=0", "data.transform.loss_size=0: Expected `int` >= 1"),
@@ -189,18 +188,27 @@ def test_two_runs_may_draw_the_sample_at_once(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "sample").rglob("*")] == ["shards", "of_the_other"]
 
 
+def evaluation(*overrides: str) -> Evaluation:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF / "evaluate"), version_base="1.3"):
+        return typed(compose("evaluate", overrides=list(overrides)), Evaluation)
+
+
 def test_results_of_two_runs_go_to_two_folders(tmp_path: Path) -> None:
-    shards = ShardSet("sa_mini held_out", (), "manual")
-    runs = [tmp_path / run / "checkpoints" / "final.ckpt" for run in ("first", "second")]
+    def name(checkpoint: Path, *more: str) -> str:
+        return cli._folder_of(evaluation(f"checkpoint={checkpoint}", *(more or ["data=sa_mini/held_out"]))).name
+
     (tmp_path / "first").mkdir()
     (tmp_path / "latest").symlink_to("first")
-    assert [cli._folder_of(path, shards).name for path in runs] == [
-        "first_final_sa_mini_held_out",
-        "second_final_sa_mini_held_out",
-    ]
-    latest = tmp_path / "latest" / "checkpoints" / "final.ckpt"
-    assert cli._folder_of(latest, shards) == cli._folder_of(runs[0], shards)
-    assert cli._folder_of(tmp_path / "vit_b.pth", shards).name == "vit_b_sa_mini_held_out"
+    first, second, latest = (tmp_path / run / "checkpoints" / "final.ckpt" for run in ("first", "second", "latest"))
+    assert name(first) == name(latest) == "first_final_point_to_mask_sa_mini_held_out"
+    assert name(second) == "second_final_point_to_mask_sa_mini_held_out"
+    weights = tmp_path / "vit_b.pth"
+    assert name(weights, "data='sa1b/sa_{0..9}.tar'") == "vit_b_point_to_mask_sa1b"
+    assert name(weights, "task=proposals", "data=coco/lvis_v1_val.json") == "vit_b_proposals_lvis_v1_val"
+    assert name(weights, "task=all", "data=a", "detections=b") == "vit_b_suite"
+    alone = cli._folder_of(evaluation("task=edges", "data=BSDS500", "predictions=my_maps"))
+    assert alone.name == "edges_my_maps"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -244,8 +252,7 @@ def test_missing_values_are_named() -> None:
 
 
 def test_evaluation_takes_any_data() -> None:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF / "evaluate"), version_base="1.3"):
-        settings = typed(compose("evaluate", overrides=["checkpoint=a.pth", "data=some/shards"]), Evaluation)
+    settings = evaluation("checkpoint=a.pth", "data=some/shards")
     assert (settings.checkpoint, settings.data) == ("a.pth", "some/shards")
-    assert settings.task.report_at == (1, 2, 3, 5, 9)
+    assert settings.point_to_mask is not None
+    assert settings.point_to_mask.report_at == (1, 2, 3, 5, 9)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -90,15 +92,18 @@ def _smooth_photograph(height: int, width: int) -> np.ndarray:
     return np.stack(waves, axis=-1).astype(np.uint8)
 
 
+@pytest.mark.parametrize(("by", "grey_levels"), [("pillow", 0), ("torch", 1)])
 @pytest.mark.parametrize(("height", "width", "side"), [(90, 120, 64), (200, 100, 64), (30, 40, 64), (13, 200, 64)])
-def test_a_photograph_is_scaled_as_by_pillow_and_padded_with_zeros(height: int, width: int, side: int) -> None:
+def test_a_photograph_is_scaled_as_by_pillow_and_padded_with_zeros(
+    height: int, width: int, side: int, by: Literal["torch", "pillow"], grey_levels: int
+) -> None:
     photograph = _smooth_photograph(height, width)
     frame = Frame.of((height, width), side)
-    resized = resize_image(photograph, frame)
+    resized = resize_image(photograph, frame, by=by)
     inner_height, inner_width = frame.content
     pillow = np.asarray(Image.fromarray(photograph).resize((inner_width, inner_height), Image.Resampling.BILINEAR))
     inner = crop_to_content(resized, frame.content).permute(1, 2, 0).numpy()
-    assert np.abs(inner.astype(int) - pillow.astype(int)).max() <= 1
+    assert np.abs(inner.astype(int) - pillow.astype(int)).max() <= grey_levels
     assert resized.shape == (3, side, side)
     assert not resized[:, inner_height:].any()
     assert not resized[:, :, inner_width:].any()

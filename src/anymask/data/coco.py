@@ -1,9 +1,6 @@
-"""COCO's and LVIS's files: ground truth with its masks as run lengths, and a detector's boxes by image.
+"""COCO's and LVIS's files: ground truth with its masks as run lengths.
 
-A file is believed or refused as a whole: what is not in the form is a UserError that names the entry. Two things are
-passed over and counted, since a good file has them: detections on images and of categories that the ground truth does
-not list (it is a part of the set, say), and boxes without a pixel of their image, which no model can be prompted with.
-A score or a box that is not finite is refused; so is a file of which no detection is left.
+A file is believed or refused as a whole: what is not in the form is a UserError that names the entry.
 
 LVIS adds to each image the categories that were looked for in vain (*negative*) and those of which not every object
 was annotated (*not exhaustive*), and to each category how frequent it is (Gupta, Dollár and Girshick 2019).
@@ -11,7 +8,7 @@ was annotated (*not exhaustive*), and to each category how frequent it is (Gupta
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,15 +25,16 @@ from anymask.structures import Rle
 __all__ = [
     "Annotation",
     "Category",
-    "Detection",
-    "Detections",
     "Frequency",
     "GroundTruth",
     "Image",
+    "Xywh",
+    "box_around",
+    "parse",
     "photograph",
-    "read_detections",
     "read_ground_truth",
     "rle_from_segmentation",
+    "rle_of_entry",
 ]
 
 Frequency = Literal["r", "c", "f"]
@@ -102,35 +100,6 @@ class GroundTruth:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Detection:
-    """A box, with a mask if the detector made one."""
-
-    category_id: int
-    score: float
-    xywh: Xywh
-    mask: Rle | None
-
-    @property
-    def xyxy(self) -> tuple[float, float, float, float]:
-        """The corners, as a prompt wants them."""
-        x, y, width, height = self.xywh
-        return x, y, x + width, y + height
-
-    def as_json(self) -> dict[str, Any]:
-        """COCO's form without the image's id, for the metrics of ``average_precision``."""
-        entry = {"category_id": self.category_id, "score": self.score, "bbox": list(self.xywh)}
-        return entry if self.mask is None else {**entry, "segmentation": masks.rle_to_json(self.mask)}
-
-
-@dataclass(frozen=True, slots=True)
-class Detections:
-    """By the id of the image, in the order of the file; images without any are absent."""
-
-    by_image: dict[int, tuple[Detection, ...]]
-    left_out: Counter[str]  # by the reason: "unknown image", "unknown category", "box without a pixel of the image"
-
-
 class _Image(msgspec.Struct):
     id: int
     height: int
@@ -163,18 +132,9 @@ class _GroundTruth(msgspec.Struct):
     categories: list[_Category] = []
 
 
-class _Detection(msgspec.Struct):
-    image_id: int
-    category_id: int
-    score: float
-    bbox: Xywh | None = None
-    segmentation: msgspec.Raw = msgspec.Raw()
-
-
 _GROUND_TRUTH = msgspec.json.Decoder(_GroundTruth)
-_DETECTIONS = msgspec.json.Decoder(list[_Detection])
 _SEGMENTATION = msgspec.json.Decoder(list[list[float]] | dict[str, Any])
-_Parsed = TypeVar("_Parsed")
+Parsed = TypeVar("Parsed")
 
 
 def read_ground_truth(path: Path) -> GroundTruth:
@@ -183,7 +143,7 @@ def read_ground_truth(path: Path) -> GroundTruth:
     Raises UserError for what is not COCO's form, ids that occur twice, annotations of images or categories that are
     not listed, and masks that are damaged or not of their image's size.
     """
-    content = _parse(path, _GROUND_TRUTH, "a COCO instances file")
+    content = parse(path, _GROUND_TRUTH, "a COCO instances file")
     for what, entries in (("image", content.images), ("category", content.categories)):
         _check_ids(path, what, [entry.id for entry in entries])
     _check_ids(path, "annotation", [entry.id for entry in content.annotations])
@@ -200,33 +160,6 @@ def read_ground_truth(path: Path) -> GroundTruth:
             raise UserError(f"{path} has the category {entry.category_id}, which it does not list")
         annotations[entry.image_id].append(_annotation(entry, images[entry.image_id].size))
     return GroundTruth(images, categories, {number: tuple(some) for number, some in annotations.items()})
-
-
-def read_detections(path: Path, truth: GroundTruth) -> Detections:
-    """A list of ``{"image_id", "category_id", "score", "bbox" and/or "segmentation"}``; a box is x, y, width, height.
-
-    Without a box, it is the one around the mask. Raises UserError for what is not in this form (so for a number that
-    is not finite, which JSON does not know), for a damaged mask, and where no detection is left.
-    """
-    entries = _parse(path, _DETECTIONS, "a list of COCO detections")
-    by_image: dict[int, list[Detection]] = defaultdict(list)
-    left_out = Counter[str]()
-    for number, entry in enumerate(entries):
-        if entry.image_id not in truth.images:
-            left_out["unknown image"] += 1
-        elif entry.category_id not in truth.categories:
-            left_out["unknown category"] += 1
-        else:
-            size = truth.images[entry.image_id].size
-            detection = _detection(entry, size, f"{path}, detection {number}")
-            if _has_pixel(detection.xywh, size):
-                by_image[entry.image_id].append(detection)
-            else:
-                left_out["box without a pixel of the image"] += 1
-    if not by_image:
-        reasons = ", ".join(f"{count} of {reason}" for reason, count in left_out.items())
-        raise UserError(f"{path} has no detection for this ground truth{f': {reasons}' if reasons else ''}")
-    return Detections({number: tuple(some) for number, some in by_image.items()}, left_out)
 
 
 def photograph(folder: Path, image: Image) -> Path:
@@ -256,7 +189,22 @@ def rle_from_segmentation(segmentation: Sequence[Sequence[float | int]] | dict[s
     return Rle(size, coco_mask.merge(coco_mask.frPyObjects(polygons, *size))["counts"])
 
 
-def _parse(path: Path, form: msgspec.json.Decoder[_Parsed], what: str) -> _Parsed:
+def rle_of_entry(raw: msgspec.Raw, size: tuple[int, int], name: str) -> Rle:
+    """What a file has as ``segmentation``. Raises UserError with the entry's name for what is damaged."""
+    try:
+        return rle_from_segmentation(_SEGMENTATION.decode(raw), size)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise UserError(f"{name}: {error}") from None
+
+
+def box_around(rle: Rle) -> Xywh:
+    """Of a mask without a pixel it is 0, 0, 0, 0."""
+    x0, y0, x1, y1 = masks.box(masks.runs(rle), rle.size[0])
+    return float(x0), float(y0), float(x1 - x0), float(y1 - y0)
+
+
+def parse(path: Path, form: msgspec.json.Decoder[Parsed], what: str) -> Parsed:
+    """A whole file. Raises UserError, which says that it is not ``what``, where it is not in this form."""
     try:
         return form.decode(path.read_bytes())
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
@@ -291,48 +239,19 @@ def _image(image: _Image) -> Image:
 
 
 def _annotation(entry: _Annotation, size: tuple[int, int]) -> Annotation:
-    rle = _rle(entry.segmentation, size, f"annotation {entry.id}")
+    rle = rle_of_entry(entry.segmentation, size, f"annotation {entry.id}")
     return Annotation(
         id=entry.id,
         category_id=entry.category_id,
         mask=rle,
         area=_area(rle) if entry.area is None else entry.area,
-        xywh=_box_around(rle) if entry.bbox is None else entry.bbox,
+        xywh=box_around(rle) if entry.bbox is None else entry.bbox,
         crowd=bool(entry.iscrowd),
     )
 
 
-def _detection(entry: _Detection, size: tuple[int, int], name: str) -> Detection:
-    is_absent = bytes(entry.segmentation) in (b"", b"null")
-    rle = None if is_absent else _rle(entry.segmentation, size, name)
-    if entry.bbox is not None:
-        xywh = entry.bbox
-    elif rle is not None:
-        xywh = _box_around(rle)
-    else:
-        raise UserError(f"{name} has neither bbox nor segmentation")
-    return Detection(category_id=entry.category_id, score=entry.score, xywh=xywh, mask=rle)
-
-
-def _rle(raw: msgspec.Raw, size: tuple[int, int], name: str) -> Rle:
-    try:
-        return rle_from_segmentation(_SEGMENTATION.decode(raw), size)
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise UserError(f"{name}: {error}") from None
-
-
 def _area(rle: Rle) -> float:
     return float(masks.area(masks.runs(rle)))
-
-
-def _box_around(rle: Rle) -> Xywh:
-    x0, y0, x1, y1 = masks.box(masks.runs(rle), rle.size[0])
-    return float(x0), float(y0), float(x1 - x0), float(y1 - y0)
-
-
-def _has_pixel(xywh: Xywh, size: tuple[int, int]) -> bool:
-    x, y, width, height = xywh
-    return width > 0 and height > 0 and x < size[1] and y < size[0] and x + width > 0 and y + height > 0
 
 
 def _image_json(image: Image) -> dict[str, Any]:

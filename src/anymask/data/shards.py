@@ -23,7 +23,7 @@ from anymask.data.records import RawSample, source_of
 from anymask.errors import UserError
 from anymask.structures import SOURCES, Source
 
-__all__ = ["MANIFEST", "Shard", "ShardError", "ShardSet", "ShardWriter", "read_shard"]
+__all__ = ["MANIFEST", "Shard", "ShardError", "ShardSet", "ShardWriter", "name_of", "read_shard"]
 
 MANIFEST = "manifest.json"
 _FORMAT = {"format": "anymask shards", "version": 1}
@@ -70,7 +70,7 @@ class ShardSet:
         if not urls:
             raise UserError(f"there are no shards in {path}: neither {MANIFEST} nor a tar file")
         shards = tuple(Shard(url, {source: _count_photographs(url)}) for url in urls)
-        return cls(_name_of(Path(urls[0]).parent), shards, source)
+        return cls(name_of(Path(urls[0]).parent), shards, source)
 
     @property
     def samples(self) -> Counter[Source]:
@@ -187,16 +187,16 @@ def _read_manifest(folder: Path, source: Source) -> ShardSet:
     absent = [shard.url for shard in shards if not Path(shard.url).is_file()]
     if absent:
         raise UserError(f"{folder / MANIFEST} names shards that are not there: {', '.join(absent[:3])}")
-    return ShardSet(_name_of(folder), shards, source)
+    return ShardSet(name_of(folder), shards, source)
 
 
-def _name_of(folder: Path) -> str:
+def name_of(path: str | Path) -> str:
     """What a set is called: by its folder, which may hold it in ``shards``, and its split where it has some.
 
-    >>> [_name_of(Path(path)) for path in ("data/coco_val80/shards", "data/sa_mini/shards/held_out", "/sa1b")]
+    >>> [name_of(path) for path in ("data/coco_val80/shards", "data/sa_mini/shards/held_out", "/sa1b")]
     ['coco_val80', 'sa_mini held_out', 'sa1b']
     """
-    parts = [part for part in folder.absolute().parts if part != "shards"]
+    parts = [part for part in Path(path).absolute().parts if part != "shards"]
     return " ".join(parts[-2:] if parts[-1] in _SPLITS else parts[-1:])
 
 

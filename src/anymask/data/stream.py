@@ -92,7 +92,8 @@ class TrainBatches(IterableDataset["Batch | UserError"]):
             last = skipped[-1]
             raise UserError(
                 f"{bad} of {bad + good} samples cannot be used, "
-                f"more than data.loading.max_bad_share={self.max_bad_share}; the last is {last.key} in {last.shard}: {last.reason}"
+                f"more than data.loading.max_bad_share={self.max_bad_share}; "
+                f"the last is {last.key} in {last.shard}: {last.reason}"
             )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any
 
 from rich.progress import (
     BarColumn,
@@ -20,23 +21,10 @@ from rich.progress import (
 from anymask.evaluation.journal import Journal, read_records
 from anymask.evaluation.ranks import Ranks
 from anymask.evaluation.results import Identity
+from anymask.evaluation.task import Item, Task
 from anymask.structures import Skipped
 
-__all__ = ["Gathered", "Named", "gather"]
-
-
-@runtime_checkable
-class Named(Protocol):
-    """What is evaluated one at a time: the key is unique in its shard or folder."""
-
-    @property
-    def shard(self) -> str: ...
-
-    @property
-    def key(self) -> str: ...
-
-
-Item = TypeVar("Item", bound=Named)
+__all__ = ["Gathered", "gather"]
 
 
 @dataclass(slots=True)
@@ -59,35 +47,29 @@ class Gathered:
 
 
 def gather(
-    items: Iterable[Item | Skipped],
-    records_of: Callable[[Item], Sequence[Any]],
-    offered_by: Callable[[Item], int],
-    folder: Path,
-    identity: Identity,
-    *,
-    ranks: Ranks,
-    title: str,
-    total: int,
-    progress: bool = True,
+    task: Task[Item], folder: Path, identity: Identity, *, ranks: Ranks, progress: bool = True
 ) -> Gathered | None:
-    """The records of this process's ``items``, those that ``folder`` lacks made now; then those of all processes.
+    """The records of this process's images, those that ``folder`` lacks made now; then those of all processes.
 
-    ``total`` is the number of items of this process. Waits for the other processes; only the first one gets the answer.
-    Raises UserError if the folder holds another evaluation.
+    Waits for the other processes; only the first one gets the answer. Raises UserError if the folder holds another
+    evaluation.
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder, identity, rank=ranks.rank)
     done = _Share()
+    items = task.items(limit=identity["limit"], rank=ranks.rank, world=ranks.world)
+    total = ranks.share_of(min(len(task), identity["limit"] or sys.maxsize))
+    title = task.name.replace("_", " ")
     with _progress_bar(items, title, total, visible=progress and ranks.rank == 0) as tracked:
         for item in tracked:
             if isinstance(item, Skipped):
                 done.skipped.append(item)
                 continue
             done.images += 1
-            done.offered += offered_by(item)
+            done.offered += task.offered_by(item)
             name = (Path(item.shard).name, item.key)
             if name not in journal:
-                journal.append(name, records_of(item))
+                journal.append(name, task.records_of(item))
     parts = ranks.gather(done)
     if ranks.rank > 0:
         return None
@@ -101,7 +83,9 @@ def gather(
 
 
 @contextmanager
-def _progress_bar(items: Iterable[Item], title: str, total: int, *, visible: bool) -> Iterator[Iterable[Item]]:
+def _progress_bar(
+    items: Iterator[Item | Skipped], title: str, total: int, *, visible: bool
+) -> Iterator[Iterable[Item | Skipped]]:
     columns = (
         TextColumn(title),
         BarColumn(),

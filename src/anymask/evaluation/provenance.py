@@ -12,33 +12,37 @@ from typing import Any
 
 import torch
 
-from anymask.data.shards import ShardSet
 from anymask.evaluation.results import SCHEMA, Circumstances, Identity
+from anymask.evaluation.task import Task
 
 __all__ = ["circumstances", "code_commit", "hardware", "identity_of", "sha256_of", "shown_path"]
 
 
-def identity_of(
-    protocol: str, settings: dict[str, Any], shards: ShardSet, checkpoint: Path | str, limit: int | None
-) -> Identity:
+def identity_of(task: Task[Any], checkpoint: Path | str | None, limit: int | None) -> Identity:
     """What must be the same for two runs to be one."""
     return {
         "schema": SCHEMA,
-        "protocol": protocol,
-        "settings": settings,
-        "data": {"name": shards.name, "fingerprint": shards.fingerprint()},
+        "task": task.name,
+        "protocol": task.protocol,
+        "settings": task.settings,
+        "data": task.data,
         "limit": limit,
-        "checkpoint": {"path": shown_path(Path(checkpoint)), "sha256": sha256_of(Path(checkpoint))},
+        "checkpoint": _weights(Path(checkpoint)) if checkpoint else None,
     }
 
 
-def circumstances(device: torch.device) -> Circumstances:
+def _weights(path: Path) -> dict[str, str | None]:
+    return {"path": shown_path(path), "sha256": sha256_of(path)}
+
+
+def circumstances(device: torch.device, processes: int) -> Circumstances:
     """Of now, here."""
     return {
         "commit": code_commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": hardware(device),
         "torch": torch.__version__,
+        "processes": processes,
     }
 
 

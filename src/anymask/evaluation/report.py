@@ -1,4 +1,4 @@
-"""``report.md`` and ``report.html`` from the files of an evaluation, for a reader without a network or a model.
+"""``report.md`` and ``report.html`` from the files of evaluations, for a reader without a network or a model.
 
 The HTML is one file: styles, curves (SVG) and pictures (JPEG) are inside it. What it shows of the data set, of paths
 and of errors is escaped.
@@ -6,150 +6,105 @@ and of errors is escaped.
 
 from __future__ import annotations
 
-import base64
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from types import ModuleType
+from typing import Any, cast
 
-import jinja2
-import msgspec
-from markupsafe import Markup, escape
-
-from anymask.atomic import write_atomically
-from anymask.data.shards import ShardSet
 from anymask.errors import UserError
+from anymask.evaluation import view
+from anymask.evaluation.edges import view as edges
+from anymask.evaluation.instance_segmentation import view as instance_segmentation
 from anymask.evaluation.journal import read_records
-from anymask.evaluation.pictures import draw_extremes
-from anymask.evaluation.results import Record, Results
-from anymask.metrics.overlap import iou_after
+from anymask.evaluation.page import Page, write_page
+from anymask.evaluation.point_to_mask import view as point_to_mask
+from anymask.evaluation.proposals import view as proposals
+from anymask.evaluation.published import PublishedFile, read_published
+from anymask.evaluation.results import Results
+from anymask.evaluation.task import TaskName
 
-__all__ = ["NOTHING", "Published", "read_published", "write_report"]
+__all__ = ["VIEWS", "Evaluated", "Find", "model_of", "read_results", "write_report"]
 
-TEMPLATES = Path(__file__).parent / "templates"
-HISTOGRAM_BINS = 10
-NOTHING = "\N{EN DASH}"
+VIEWS: dict[TaskName, ModuleType] = {
+    "point_to_mask": point_to_mask,
+    "edges": edges,
+    "proposals": proposals,
+    "instance_segmentation": instance_segmentation,
+}
+"""Each with METRICS, HEADLINES, ``section``, and ``chart``: the one that results can be compared by."""
 
-
-class Published(msgspec.Struct):
-    """One row of numbers that others printed; IoUs are 0 to 1."""
-
-    model: str
-    dataset: str
-    numbers: dict[str, float]  # by the names of our metrics
-    setup: str
-    source: str
-
-
-class _PublishedFile(msgspec.Struct):
-    rows: list[Published]
-
-
-def write_report(folder: Path, shards: ShardSet | None, published: Path | None) -> None:
-    """Write both reports beside ``results.json`` and ``records.jsonl``.
-
-    The shards are read for the pictures alone; without them there are none.
-    """
-    results = cast(Results, json.loads((folder / "results.json").read_text()))
-    records = read_records(folder / "records.jsonl")
-    rows = read_published(published) if published else []
-    first, later = results["pictured"]
-    view = {
-        "results": results,
-        "published": rows,
-        "published_metrics": [key for key in results["metrics"] if any(key in row.numbers for row in rows)],
-        "shown": draw_extremes(records, shards, (first, later)) if shards else None,
-        "histogram": _histogram(records),
-        "curves": _curves(results),
-    }
-    environment = _environment()
-    for name in ("report.md", "report.html"):
-        _write(folder / name, environment.get_template(name).render(view))
-
-
-def read_published(path: Path) -> list[Published]:
-    """The rows of a file such as ``eval/point_to_mask/published.json``. Raises UserError if it is no such file."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_PublishedFile).rows
-    except (OSError, msgspec.MsgspecError) as error:
-        raise UserError(f"{path} holds no published numbers: {error}") from None
+Find = Callable[[set[tuple[str, str]]], Mapping[tuple[str, str], Any]]
+"""The images of a task by shard and key, for its pictures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """Mean IoU over clicks."""
+class Evaluated:
+    """One evaluation as it lies on disk, and where its images are."""
 
-    name: str
-    points: list[tuple[int, float, float]]  # click, mean, standard error
-
-
-def _curves(results: Results) -> list[Curve]:
-    """The model first, then the floors, then the oracle."""
-    metrics, errors = results["metrics"], results["standard_errors"]
-    floors = [
-        _curve(name, "miou", values, results["floor_standard_errors"][name])
-        for name, values in results["floors"].items()
-    ]
-    return [_curve("model", "miou", metrics, errors), *floors, _curve("oracle", "oracle", metrics, errors)]
+    folder: Path
+    find: Find | None  # None: without pictures
 
 
-def _curve(name: str, kind: str, metrics: dict[str, float], errors: dict[str, float | None]) -> Curve:
-    keys = [key for key in metrics if key.startswith(f"{kind}@")]
-    return Curve(name, [(int(key.partition("@")[2]), metrics[key], errors[key] or 0.0) for key in keys])
+def write_report(folder: Path, evaluated: Sequence[Evaluated], published: Path | None) -> None:
+    """Write both forms of one report on all of these into ``folder``.
 
-
-def _histogram(records: list[Record]) -> list[int]:
-    """Masks by their IoU after the first click, in tenths; a perfect one is in the last."""
-    counts = [0] * HISTOGRAM_BINS
-    for record in records:
-        counts[min(HISTOGRAM_BINS - 1, int(iou_after(record["model"]["ious"], 1) * HISTOGRAM_BINS))] += 1
-    return counts
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"value": _value, "error": _error, "title": _title, "data_url": _data_url, "plain": _plain}
-    return environment
-
-
-def _value(value: float | None, metric: str) -> str:
-    """IoUs in per cent, as papers print them; clicks as they are."""
-    if value is None:
-        return NOTHING
-    return f"{value:.2f}" if metric.startswith("noc@") else f"{100 * value:.1f}"
-
-
-def _error(value: float | None, metric: str) -> str:
-    return "" if value is None else f" ± {_value(value, metric)}"
-
-
-def _title(metric: str) -> str:
-    """``mIoU, 5 clicks`` for ``miou@5``.
-
-    >>> _title("noc@90")
-    'NoC at 90'
+    ``published`` is a folder with ``<task>/published.json``; without it only our own numbers are shown.
     """
-    kind, _, number = metric.partition("@")
-    if kind == "noc":
-        return f"NoC at {number}"
-    words = {"miou": "mIoU", "oracle": "oracle"}
-    return f"{words.get(kind, kind)}, {number} click{'s' if number != '1' else ''}"
+    sections, summaries = [], []
+    for one in evaluated:
+        results = read_results(one.folder)
+        records = one.folder / "records.jsonl"
+        task = cast(TaskName, results["task"])
+        rows = read_published(published / task / "published.json") if published else PublishedFile()
+        read = read_records(records) if one.find is not None and records.is_file() else []
+        sections.append(VIEWS[task].section(one.folder, results, read, rows, one.find))
+        summaries.append(_summary(results, rows))
+    write_page(folder / "report", _page(sections, summaries))
 
 
-def _plain(text: str) -> Markup:
-    """Escaped, and without what Markdown would take for the end of a cell or a line."""
-    return escape(" ".join(str(text).split())).replace("|", Markup("&#124;"))
+def read_results(path: Path) -> Results:
+    """``results.json``, or that of a folder. Raises UserError where there is none."""
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        results = json.loads(file.read_text())
+        if results["task"] not in VIEWS:
+            raise KeyError(results["task"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} holds no results: {type(error).__name__} {error}") from None
+    return cast(Results, results)
 
 
-def _data_url(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+def _page(sections: Sequence[view.Section], summaries: Sequence[view.Table]) -> Page:
+    if len(sections) == 1:
+        return Page(f"{sections[0].title} on {sections[0].results['data']['name']}", "", (), tuple(sections))
+    text = (
+        "Ours, what needs no learning, and what the paper printed. Published numbers were measured on the whole of "
+        "the data set that they name; each task's section says how ours was."
+    )
+    block = view.Block(title="Summary", text=text, tables=tuple(summaries))
+    return Page(f"The zero-shot suite: {model_of(sections[0].results)}", "", (block,), tuple(sections))
 
 
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda part: part.write_text(text))
+def _summary(results: Results, published: PublishedFile) -> view.Table:
+    """The headline numbers with the floors and the rows that are marked as headlines."""
+    task = VIEWS[cast(TaskName, results["task"])]
+    names = [name for name in task.HEADLINES if results["metrics"].get(name) is not None]
+    ours = view.cells(names, results["metrics"], results["standard_errors"], task.METRICS)
+    others = {floor.replace("_", " "): values for floor, values in results["floors"].items()}
+    others |= {f"{row.model}, {row.dataset}": dict(row.numbers) for row in published.rows if row.headline}
+    rows = [view.Row(name, view.cells(names, values, {}, task.METRICS)) for name, values in others.items()]
+    title = f"{results['task'].replace('_', ' ')} on {results['data']['name']}"
+    images = f"{results['counts']['images']} images. {view.sample_said(results)}".strip()
+    return view.Table(
+        columns=(title, *map(task.METRICS.title, names)),
+        rows=(view.Row("this model", ours, is_ours=True), *rows),
+        caption=images,
+    )
+
+
+def model_of(results: Results) -> str:
+    """Where the weights come from, or the predictions."""
+    weights = results["checkpoint"]
+    return str(weights["path"]) if weights else results["data"].get("predictions", "predictions of others")

@@ -12,60 +12,38 @@ only what stays after non-maximum suppression is drawn and encoded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from anymask.errors import UserError
 from anymask.geometry import Frame, resize_image
-from anymask.inference.candidates import Candidates
-from anymask.inference.crops import Box, crop_boxes, point_grid
-from anymask.inference.mask_filters import is_cut_off, non_maximum_suppression, remove_small_regions
+from anymask.inference.candidates import Candidates, Measured, picked
+from anymask.inference.crops import crop_boxes, point_grid
+from anymask.inference.mask_filters import is_cut_off, non_maximum_suppression
+from anymask.inference.mask_records import MaskRecord, drawn, without_small_regions
 from anymask.inference.point_masks import PointMasks, point_masks
 from anymask.inference.predictor import check_image
 from anymask.inference.windows import AtImageSize
-from anymask.masks import area, box, decode, encode, rle_to_json, runs
-from anymask.models.sam import Sam
-from anymask.structures import Rle
+from anymask.models.sam import AMBIGUOUS, SINGLE, Sam
 
-__all__ = ["Grid", "MaskGenerator", "MaskRecord"]
+__all__ = ["Choose", "Grid", "MaskGenerator", "MaskRecord"]
 
 Grid = Float[np.ndarray, "_ 2"]
 """Points (x, y) as shares of a crop's width and height."""
 
+Choose = Callable[[Measured], Int[np.ndarray, " k"]]
+"""Which masks of a crop are wanted, and in which order, by what is known of them."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MaskRecord:
-    """One mask of a photograph, under the names of the official generator; everything in the image frame."""
-
-    segmentation: Rle
-    area: int
-    bbox: Box  # XYWH; from the outermost pixel to the outermost, so that a single pixel has a width of 0
-    predicted_iou: float
-    point_coords: tuple[tuple[float, float], ...]  # (x, y) of the prompt
-    stability_score: float
-    crop_box: Box  # XYWH of the crop that the mask was found on
-
-    def bitmap(self) -> Bool[np.ndarray, "h w"]:
-        """The mask, pixel by pixel."""
-        return decode(self.segmentation)
-
-    def to_json(self) -> dict[str, Any]:
-        """What the official generator gives for ``output_mode="coco_rle"``."""
-        return {
-            "segmentation": rle_to_json(self.segmentation),
-            "area": self.area,
-            "bbox": list(self.bbox),
-            "predicted_iou": self.predicted_iou,
-            "point_coords": [list(point) for point in self.point_coords],
-            "stability_score": self.stability_score,
-            "crop_box": list(self.crop_box),
-        }
+HELD_BYTES = 2**30
+"""Coarse logits that are held until the doubles of a crop are known. Where there are more, none are held, and those of
+the masks that stay are worked out again: a second look at 1000 of the 12,288 masks of 64 x 64 points costs a fifth of
+the first one, holding them all 3.2 GB for a model of 1024 pixels."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -89,6 +67,7 @@ class MaskGenerator:
     crop_n_points_downscale_factor: int = 1  # each layer's grid has so many times fewer points per side
     point_grids: Sequence[Grid] | None = None  # in the place of points_per_side: one for each layer
     min_mask_region_area: int = 0  # islands and holes of fewer pixels are removed
+    multimask: bool = True  # three masks for each point; else the one for prompts that leave no doubt
 
     def __post_init__(self) -> None:
         if (self.points_per_side is None) == (self.point_grids is None):
@@ -115,8 +94,8 @@ class MaskGenerator:
         Raises UserError for what is not (height, width, 3) RGB of type uint8.
         """
         return [
-            _without_small_regions(
-                _records(crops, image.shape[:2]),
+            without_small_regions(
+                drawn(crops, image.shape[:2]),
                 self.min_mask_region_area,
                 max(self.box_nms_thresh, self.crop_nms_thresh),
             )
@@ -124,12 +103,12 @@ class MaskGenerator:
         ]
 
     @torch.inference_mode()
-    def candidates(self, images: Sequence[Any]) -> list[list[Candidates]]:
+    def candidates(self, images: Sequence[Any], choose: Choose | None = None) -> list[list[Candidates]]:
         """What ``generate_many`` draws: the masks that stay of each photograph, crop by crop, with their coarse logits.
 
-        Small crops come first, and on each the mask with the best estimate of its IoU. Until the doubles of a crop are
-        known, the coarse logits of all its masks that pass the other filters are held: for a model of 1024 pixels
-        256 kB each. Raises UserError for what is not (height, width, 3) RGB of type uint8.
+        Small crops come first, and on each the mask with the best estimate of its IoU; ``choose`` may leave some out
+        or order them otherwise, before they take memory: for a model of 1024 pixels 256 kB each.
+        Raises UserError for what is not (height, width, 3) RGB of type uint8.
         """
         for image in images:
             check_image(image)
@@ -141,30 +120,90 @@ class MaskGenerator:
             for own, image, frame, embedding, (layer, _) in zip(
                 found, images, frames, embeddings, same_place, strict=True
             ):
-                own.append(self._of_crop(embedding, frame, self._grid(layer), image.shape[:2]))
+                own.append(self._of_crop(embedding, frame, self._grid(layer), image.shape[:2], choose))
         return [_without_doubles_between_crops(own, self.crop_nms_thresh) for own in found]
 
     def _encode(self, images: Sequence[Any], frames: Sequence[Frame]) -> Float[Tensor, "b c g g"]:
-        squares = torch.stack([resize_image(image, frame) for image, frame in zip(images, frames, strict=True)])
+        pairs = zip(images, frames, strict=True)
+        squares = torch.stack([resize_image(image, frame, by="pillow") for image, frame in pairs])
         sizes = torch.tensor([frame.content for frame in frames])
         return self.sam.encode(squares.to(self.sam.device), sizes.to(self.sam.device))
 
     def _of_crop(
-        self, embedding: Float[Tensor, "1 c g g"], frame: Frame, grid: Grid, size: tuple[int, int]
+        self,
+        embedding: Float[Tensor, "1 c g g"],
+        frame: Frame,
+        grid: Grid,
+        size: tuple[int, int],
+        choose: Choose | None,
     ) -> Candidates:
         """The masks of one crop of a photograph of ``size`` that pass the filters, the best first and no doubles."""
         points = grid * frame.cropped[::-1] + frame.crop[:2]
         places = frame.points_to_model(torch.from_numpy(points)).float().to(embedding.device)
+        found, logits = self._first_look(embedding, frame, points, places, size)
+        rows = non_maximum_suppression(found.boxes, found.ious, self.box_nms_thresh)
+        if choose is not None:
+            rows = rows[choose(found.rows(rows))]
+        chosen = found.rows(rows)
+        if logits is None:
+            return Candidates.of(chosen, self._second_look(embedding, places, chosen))
+        return Candidates.of(chosen, picked(logits, rows))
+
+    def _first_look(
+        self,
+        embedding: Float[Tensor, "1 c g g"],
+        frame: Frame,
+        points: Float[np.ndarray, "n 2"],
+        places: Float[Tensor, "n 2"],
+        size: tuple[int, int],
+    ) -> tuple[Measured, list[Tensor] | None]:
+        """All masks that pass the filters, doubles among them; their logits unless these are too many to be held."""
         at_image_size = AtImageSize(frame, self.sam.mask_size)
-        parts = [Candidates.none(frame, self.sam.mask_size, embedding.device)]
-        for masks in point_masks(self.sam, embedding, places, min_iou=self.pred_iou_thresh, step=self.points_per_batch):
+        found = Measured.room_for(len(points) * self._masks_per_point, frame)
+        logits: list[Tensor] | None = [torch.zeros(0, *[self.sam.mask_size] * 2, device=embedding.device)]
+        number = held = 0
+        for masks in self._decode(embedding, places, min_iou=self.pred_iou_thresh):
             part = _measured(masks, points, at_image_size, self.stability_score_offset)
             stays = ~is_cut_off(part.boxes, frame.crop, size)
             if self.stability_score_thresh > 0:
                 stays &= part.stability >= self.stability_score_thresh
-            parts.append(part.rows(np.flatnonzero(stays)))
-        boxes, ious = (np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "ious"))
-        return Candidates.chosen(parts, non_maximum_suppression(boxes, ious, self.box_nms_thresh))
+            part = part.rows(np.flatnonzero(stays))
+            found.write(part, number)
+            number += len(part)
+            held += len(part) * masks.logits[0].nbytes
+            if held > HELD_BYTES:
+                logits = None
+            if logits is not None:
+                logits.append(_some(masks.logits, stays))
+        return found.rows(np.arange(number)), logits
+
+    def _second_look(
+        self, embedding: Float[Tensor, "1 c g g"], places: Float[Tensor, "n 2"], chosen: Measured
+    ) -> Float[Tensor, "k q q"]:
+        """The logits of the chosen masks once more; the same to rounding."""
+        prompts, prompt_of = np.unique(chosen.origins[:, 0], return_inverse=True)
+        logits = torch.zeros(len(chosen), *[self.sam.mask_size] * 2, device=embedding.device)
+        for masks in self._decode(embedding, places[torch.from_numpy(prompts).to(places.device)]):
+            first, last = int(masks.point[0]), int(masks.point[-1])
+            here = np.flatnonzero((prompt_of >= first) & (prompt_of <= last))
+            own = (prompt_of[here] - first) * self._masks_per_point + chosen.origins[here, 1]
+            there, own_rows = (torch.from_numpy(index).to(logits.device) for index in (here, own))
+            logits[there] = masks.logits[own_rows]
+        return logits
+
+    def _decode(
+        self, embedding: Float[Tensor, "1 c g g"], places: Float[Tensor, "n 2"], *, min_iou: float = 0.0
+    ) -> Iterator[PointMasks]:
+        step = self.points_per_batch
+        return point_masks(self.sam, embedding, places, outputs=self._outputs, min_iou=min_iou, step=step)
+
+    @property
+    def _outputs(self) -> slice:
+        return AMBIGUOUS if self.multimask else SINGLE
+
+    @property
+    def _masks_per_point(self) -> int:
+        return int(self._outputs.stop - self._outputs.start)
 
     def _grid(self, layer: int) -> Grid:
         if self.points_per_side is None:
@@ -175,16 +214,22 @@ class MaskGenerator:
 
 def _measured(
     masks: PointMasks, points: Float[np.ndarray, "n 2"], at_image_size: AtImageSize, offset: float
-) -> Candidates:
+) -> Measured:
     stability, boxes = at_image_size.measure(masks.logits, offset)
-    return Candidates(
+    point = masks.point.cpu().numpy()
+    return Measured(
         frame=at_image_size.frame,
-        logits=masks.logits,
         ious=masks.ious.cpu().numpy(),
         stability=stability,
         boxes=boxes,
-        points=points[masks.point.cpu().numpy()],
+        points=points[point],
+        origins=np.stack([point, masks.output.cpu().numpy()], axis=1),
     )
+
+
+def _some(logits: Float[Tensor, "n q q"], wanted: Bool[np.ndarray, " n"]) -> Float[Tensor, "m q q"]:
+    """Copied only where not all are wanted."""
+    return logits if wanted.all() else logits[torch.from_numpy(wanted).to(logits.device)]
 
 
 def _without_doubles_between_crops(crops: list[Candidates], threshold: float) -> list[Candidates]:
@@ -203,47 +248,3 @@ def _smallness(crop: Candidates) -> float:
     """One over the crop's area, in single precision as in the official code: equal areas tie, and the order decides."""
     height, width = crop.frame.cropped
     return float(1 / np.float32(height * width))
-
-
-def _records(crops: Sequence[Candidates], size: tuple[int, int]) -> list[MaskRecord]:
-    return [
-        MaskRecord(
-            segmentation=rle,
-            area=area(runs(rle)),
-            bbox=_corner_and_size(*candidates.boxes[row].tolist()),
-            predicted_iou=float(candidates.ious[row]),
-            point_coords=((float(candidates.points[row, 0]), float(candidates.points[row, 1])),),
-            stability_score=float(candidates.stability[row]),
-            crop_box=_corner_and_size(*candidates.frame.crop),
-        )
-        for candidates in crops
-        for row, rle in enumerate(candidates.encode(size))
-    ]
-
-
-def _without_small_regions(records: list[MaskRecord], min_area: int, threshold: float) -> list[MaskRecord]:
-    """Masks without specks and pinholes; where two have become doubles, one that was clean before stays."""
-    if min_area == 0:
-        return records
-    cleaned = [_cleaned(record, min_area) for record in records]
-    boxes = np.array([_outermost(record.segmentation) for record in cleaned], dtype=np.int64).reshape(-1, 4)
-    was_clean = np.array([new is old for new, old in zip(cleaned, records, strict=True)], dtype=np.float32)
-    return [cleaned[row] for row in non_maximum_suppression(boxes, was_clean, threshold)]
-
-
-def _cleaned(record: MaskRecord, min_area: int) -> MaskRecord:
-    bitmap = remove_small_regions(np.ascontiguousarray(record.bitmap()), min_area)
-    if bitmap is None:
-        return record
-    rle = encode(bitmap)
-    return replace(record, segmentation=rle, area=area(runs(rle)), bbox=_corner_and_size(*_outermost(rle)))
-
-
-def _outermost(rle: Rle) -> Box:
-    """XYXY with both edges included; zeros for an empty mask."""
-    x0, y0, x1, y1 = box(runs(rle), rle.size[0])
-    return x0, y0, max(x1 - 1, 0), max(y1 - 1, 0)
-
-
-def _corner_and_size(x0: int, y0: int, x1: int, y1: int) -> Box:
-    return x0, y0, x1 - x0, y1 - y0

@@ -27,6 +27,7 @@ class PointMasks:
     """K masks of one step, in the order of their points."""
 
     point: Int[Tensor, " k"]  # the number of the point of each mask
+    output: Int[Tensor, " k"]  # which of the point's masks, from 0
     logits: Float[Tensor, "k q q"]  # model frame, above 0 is inside
     ious: Float[Tensor, " k"]  # the decoder's own estimate
 
@@ -62,8 +63,11 @@ def point_masks(
             continue
         point, output = passes.nonzero().unbind(dim=1)
         decoded, row = point.unique_consecutive(return_inverse=True)
-        logits = sam.mask_decoder.logits(tokens[decoded], seen[decoded], outputs).float()
-        yield PointMasks(first + point, logits[row, output], ious[point, output])
+        if len(decoded) < len(tokens):  # indexing copies, and a step's image tokens are large
+            tokens, seen = tokens[decoded], seen[decoded]
+        logits = sam.mask_decoder.logits(tokens, seen, outputs).float()
+        chosen = logits.flatten(0, 1) if len(point) == ious.numel() else logits[row, output]
+        yield PointMasks(first + point, output, chosen, ious[point, output])
 
 
 def _embedded(sam: Sam, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2 c"]:

@@ -52,7 +52,9 @@ class Predictor:
         for image in images:
             check_image(image)
         self._frames = [Frame.of(image.shape[:2], self.sam.image_size) for image in images]
-        squares = torch.stack([resize_image(image, frame) for image, frame in zip(images, self._frames, strict=True)])
+        squares = torch.stack(
+            [resize_image(image, frame, by="pillow") for image, frame in zip(images, self._frames, strict=True)]
+        )
         sizes = torch.tensor([frame.content for frame in self._frames])
         self._embeddings = self.sam.encode(squares.to(self._device), sizes.to(self._device))
 

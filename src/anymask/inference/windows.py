@@ -28,7 +28,7 @@ __all__ = ["AtImageSize", "Window"]
 MARGIN = 1e-3
 """How far rounding might lift a pixel above the coarse logits around it; far more than it does."""
 STRIP = 96
-"""Image rows worked on at a time: what they need stays in the cache."""
+"""Image rows and columns worked on at a time: what they need stays in the cache."""
 
 Window = tuple[slice, slice]
 """Rows and columns of the crop."""
@@ -114,17 +114,15 @@ class AtImageSize:
         return None if rows.start >= rows.stop or columns.start >= columns.stop else (rows, columns)
 
     def _evaluate(self, coarse: Float[Tensor, "q q"], window: Window) -> Float[np.ndarray, "h w"]:
-        """The logits of a window: along the rows at once, then a strip of image rows at a time."""
+        """The logits of a window: along the rows, then along the columns, a strip of pixels at a time."""
         rows, columns = window
-        samples, across = self.rows.samples(rows), self.columns.samples(columns)
-        wide = coarse[samples, across] @ self.columns.weights[columns, across].T
-        values = torch.empty(rows.stop - rows.start, columns.stop - columns.start)
-        for start in range(rows.start, rows.stop, STRIP):
-            strip = slice(start, min(start + STRIP, rows.stop))
-            some = self.rows.samples(strip)
-            part = values[strip.start - rows.start : strip.stop - rows.start]
-            weights = self.rows.weights[strip, some]
-            torch.mm(weights, wide[some.start - samples.start : some.stop - samples.start], out=part)
+        samples = self.rows.samples(rows)
+        wide = torch.empty(samples.stop - samples.start, columns.stop - columns.start)
+        for strip, used, weights in self.columns.strips(columns):
+            torch.mm(coarse[samples, used], weights.T, out=wide[:, strip])
+        values = torch.empty(rows.stop - rows.start, wide.shape[1])
+        for strip, used, weights in self.rows.strips(rows):
+            torch.mm(weights, wide[used.start - samples.start : used.stop - samples.start], out=values[strip])
         return values.numpy()
 
 
@@ -143,6 +141,16 @@ class _Axis:
     def pixels(self, lowest: int, highest: int) -> slice:
         """The pixels that any of these samples, the highest included, has a part in."""
         return slice(int(np.searchsorted(self.last, lowest)), int(np.searchsorted(self.first, highest, side="right")))
+
+    def strips(self, pixels: slice) -> Iterator[tuple[slice, slice, Float[Tensor, "pixels samples"]]]:
+        """Some pixels, a few at a time: which they are, counted from the first, their samples and those's weights.
+
+        Of all samples, a strip needs those next to it.
+        """
+        for start in range(pixels.start, pixels.stop, STRIP):
+            strip = slice(start, min(start + STRIP, pixels.stop))
+            used = self.samples(strip)
+            yield slice(start - pixels.start, strip.stop - pixels.start), used, self.weights[strip, used]
 
     def samples(self, pixels: slice) -> slice:
         """The samples that have a part in any of these pixels."""

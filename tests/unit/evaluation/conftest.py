@@ -48,7 +48,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    path = tmp_path / "published.json"
+    path = tmp_path / "eval" / "point_to_mask" / "published.json"
+    path.parent.mkdir(parents=True)
     row = {
         "model": "SAM & co",
         "dataset": "elsewhere",
@@ -57,4 +58,4 @@ def published(tmp_path: Path) -> Path:
         "source": "a paper",
     }
     path.write_text(json.dumps({"rows": [row]}))
-    return path
+    return tmp_path / "eval"

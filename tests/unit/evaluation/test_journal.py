@@ -7,10 +7,12 @@ import pytest
 
 from anymask.errors import UserError
 from anymask.evaluation.journal import Journal, read_records
-from anymask.evaluation.results import Identity, Record
+from anymask.evaluation.point_to_mask.records import Record
+from anymask.evaluation.results import Identity
 
 IDENTITY: Identity = {
-    "schema": 1,
+    "schema": 3,
+    "task": "point_to_mask",
     "protocol": "p",
     "settings": {"report_at": (1, 2)},  # a tuple here, a list in the file
     "data": {"name": "d", "fingerprint": "f"},

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anymask.geometry import Frame
-from anymask.inference.candidates import Candidates
+from anymask.inference.candidates import Candidates, Measured, picked
 from anymask.inference.postprocess import image_logits
 from anymask.masks import decode
 
@@ -22,6 +22,7 @@ def candidates(number: int, first: int = 0) -> Candidates:
         stability=names.astype(np.float32),
         boxes=np.repeat(names[:, None], 4, axis=1),
         points=np.repeat(names[:, None], 2, axis=1).astype(np.float64),
+        origins=np.repeat(names[:, None], 2, axis=1),
     )
 
 
@@ -29,7 +30,7 @@ def names(found: Candidates) -> list[int]:
     """The names, the same in every field."""
     own = [int(name) for name in found.logits[:, 0, 0]]
     assert len(found) == len(own)
-    for field in (found.ious, found.stability, found.boxes[:, 3], found.points[:, 1]):
+    for field in (found.ious, found.stability, found.boxes[:, 3], found.points[:, 1], found.origins[:, 1]):
         assert field.tolist() == own
     return own
 
@@ -42,12 +43,18 @@ def test_rows_come_in_the_order_asked_for(rows: list[int]) -> None:
 @pytest.mark.parametrize("rows", [[], [4], [6, 0, 3, 2], [5, 4, 3, 2, 1, 0]])
 def test_rows_are_numbered_through_all_parts(rows: list[int]) -> None:
     parts = [candidates(0), candidates(3), candidates(0, 3), candidates(4, 3), candidates(0, 7)]
-    assert names(Candidates.chosen(parts, np.array(rows, dtype=np.int64))) == rows
+    wanted = np.array(rows, dtype=np.int64)
+    together, number = Measured.room_for(9, FRAME), 0
+    for part in parts:
+        together.write(part, number)
+        number += len(part)
+    assert together.ious.tolist() == [*range(7), 0, 0]
+    assert names(Candidates.of(together.rows(wanted), picked([part.logits for part in parts], wanted))) == rows
 
 
 def test_none() -> None:
-    nothing = Candidates.none(FRAME, 16, torch.device("cpu"))
-    assert names(nothing) == names(Candidates.chosen([nothing], np.arange(0))) == []
+    nothing = Candidates.of(Measured.room_for(0, FRAME), torch.zeros(0, 16, 16))
+    assert names(nothing) == []
     assert nothing.encode((100, 200)) == []
     assert list(nothing.image_logits(margin=2)) == []
 
@@ -62,9 +69,15 @@ def drawn() -> Candidates:
         rows, columns = np.nonzero(mask)
         box = [columns.min(), rows.min(), columns.max(), rows.max()] if mask.any() else [0, 0, 0, 0]
         boxes.append(np.array(box) + FRAME.crop[:2] * 2)
-    blank = np.zeros(3, dtype=np.float32)
+    blank, origins = np.zeros(3, dtype=np.float32), np.zeros((3, 2), dtype=np.int64)
     return Candidates(
-        frame=FRAME, logits=logits, ious=blank, stability=blank, boxes=np.array(boxes), points=np.zeros((3, 2))
+        frame=FRAME,
+        logits=logits,
+        ious=blank,
+        stability=blank,
+        boxes=np.array(boxes),
+        points=np.zeros((3, 2)),
+        origins=origins,
     )
 
 

@@ -11,6 +11,8 @@ from jaxtyping import UInt8
 
 import anymask
 from anymask.errors import UserError
+from anymask.inference import generator as module
+from anymask.inference.candidates import Measured
 from anymask.inference.generator import MaskGenerator, MaskRecord
 from anymask.masks import rle_from_json
 from anymask.models.sam import Sam
@@ -162,6 +164,69 @@ def test_coarse_logits_are_those_of_the_masks(sam: Sam) -> None:
             assert np.array_equal(values > 0, part)
             assert part.sum() == bitmap.sum()
     assert next(records, None) is None
+
+
+def best_and_worst(measured: Measured) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Not in order, and two of one point among them."""
+    order = np.argsort(measured.stability, kind="stable")
+    return np.concatenate([order[-9:], order[:4]])
+
+
+@pytest.mark.parametrize("options", [{}, {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}, {"crop_n_layers": 1}])
+def test_masks_that_were_not_held_are_worked_out_again(
+    sam: Sam, monkeypatch: pytest.MonkeyPatch, options: dict[str, float]
+) -> None:
+    generator = MaskGenerator(sam, points_per_side=8, points_per_batch=5, **options)  # type: ignore[arg-type]
+    [held] = generator.candidates([photograph()], best_and_worst)
+    monkeypatch.setattr(module, "HELD_BYTES", 40 * 64 * 64 * 4)
+    [again] = generator.candidates([photograph()], best_and_worst)
+    for one, other in zip(held, again, strict=True):
+        assert one.origins.tolist() == other.origins.tolist()
+        assert one.boxes.tolist() == other.boxes.tolist()
+        torch.testing.assert_close(one.logits, other.logits, rtol=1e-4, atol=1e-3)
+        assert one.encode((HEIGHT, WIDTH)) == other.encode((HEIGHT, WIDTH))
+    assert sum(map(len, held)) >= 8
+
+
+def test_few_logits_are_held_and_only_chosen_ones_worked_out_again(sam: Sam, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    logits = type(sam.mask_decoder).logits
+
+    def counting(self: Any, tokens: torch.Tensor, *others: Any) -> torch.Tensor:
+        decoded.append(len(tokens))
+        return logits(self, tokens, *others)
+
+    monkeypatch.setattr(type(sam.mask_decoder), "logits", counting)
+    loose: dict[str, float] = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
+    generator = MaskGenerator(sam, points_per_side=8, **loose)  # type: ignore[arg-type]
+    generator.candidates([photograph()], lambda measured: np.arange(5))
+    assert sum(decoded) == 64
+    decoded.clear()
+    monkeypatch.setattr(module, "HELD_BYTES", 0)
+    [[chosen]] = generator.candidates([photograph()], lambda measured: np.arange(5))
+    assert sum(decoded) == 64 + len(set(chosen.origins[:, 0].tolist()))
+    assert len(chosen) == 5
+
+
+def test_those_that_are_chosen_come_in_the_order_asked_for(sam: Sam) -> None:
+    generator = MaskGenerator(sam, points_per_side=8, stability_score_thresh=0.5)
+    [[everything]] = generator.candidates([photograph()])
+    [[chosen]] = generator.candidates([photograph()], best_and_worst)
+    rows = best_and_worst(everything)
+    assert chosen.ious.tolist() == everything.ious[rows].tolist()
+    assert torch.equal(chosen.logits, everything.logits[torch.from_numpy(rows)])
+
+
+def test_one_mask_for_each_point_is_the_models_single_one(sam: Sam) -> None:
+    loose: dict[str, float] = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
+    records = masks_of(sam, multimask=False, **loose)
+    predictor = anymask.Predictor(sam)
+    predictor.set_image(photograph())
+    assert len(records) == 64
+    for record in records[::9]:
+        alone = predictor.predict(points=[[record.point_coords[0]]], labels=[[1]], multimask=False)
+        assert record.predicted_iou == pytest.approx(float(alone.ious[0, 0]), abs=1e-4)
+        assert (record.bitmap() != np.asarray(alone.masks[0, 0])).mean() < 1e-3
 
 
 def test_own_points_are_taken_layer_by_layer(sam: Sam) -> None:

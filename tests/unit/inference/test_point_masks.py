@@ -58,6 +58,8 @@ def test_masks_are_those_of_the_model(sam: Sam, embedding: Tensor, points: Tenso
     point, logits, ious = joined(steps)
     assert len(steps) == -(-NUMBER // step)
     assert point.tolist() == [row for row in range(NUMBER) for _ in range(expected.ious.shape[1])]
+    output = torch.cat([each.output for each in steps])
+    assert output.tolist() == list(range(expected.ious.shape[1])) * NUMBER
     assert_close(logits, expected.logits.flatten(0, 1))
     assert_close(ious, expected.ious.flatten())
 
@@ -68,6 +70,8 @@ def test_only_masks_with_a_high_estimate_come_in_order(sam: Sam, embedding: Tens
     assert 5 <= passes.sum() <= 25
     point, logits, ious = joined(list(point_masks(sam, embedding, points, min_iou=0.88, step=4)))
     assert point.tolist() == passes.nonzero()[:, 0].tolist()
+    steps = point_masks(sam, embedding, points, min_iou=0.88, step=4)
+    assert torch.cat([each.output for each in steps]).tolist() == passes.nonzero()[:, 1].tolist()
     assert_close(logits, expected.logits[passes])
     assert_close(ious, expected.ious[passes])
 

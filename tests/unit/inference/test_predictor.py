@@ -114,7 +114,7 @@ def test_masks_are_those_of_the_official_predictor(
 ) -> None:
     frame = Frame.of((48, 80), SMALL.image_size)
     height, width = frame.content
-    resized = resize_image(photograph(), frame)[None, :, :height, :width]
+    resized = resize_image(photograph(), frame, by="pillow")[None, :, :height, :width]
     official_predictor.set_torch_image(resized, (48, 80))
     ours = predictor.predict(**PROMPTS[kind], multimask=multimask)
     for row in range(2):

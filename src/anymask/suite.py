@@ -1,0 +1,110 @@
+"""The zero-shot suite: the chosen tasks with their data and the model, one after the other, and one report of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anymask.data.edge_sets import open_edge_set
+from anymask.data.samples import CocoSamples, Samples, open_samples
+from anymask.errors import UserError
+from anymask.evaluation.edges.task import EdgesTask
+from anymask.evaluation.instance_segmentation.task import InstanceSegmentationTask
+from anymask.evaluation.point_to_mask.protocol import PointToMask
+from anymask.evaluation.point_to_mask.task import PointToMaskTask
+from anymask.evaluation.proposals.task import ProposalsTask
+from anymask.evaluation.ranks import ALONE, Ranks
+from anymask.evaluation.report import Evaluated, write_report
+from anymask.evaluation.results import Results
+from anymask.evaluation.running import run
+from anymask.evaluation.task import Task, TaskName
+from anymask.models.sam import Sam
+from anymask.settings import Evaluation
+
+__all__ = ["measure", "run_suite", "tasks_of"]
+
+
+def tasks_of(settings: Evaluation, sam: Sam | None, folder: Path) -> dict[TaskName, Task[Any]]:
+    """Every chosen task, ready to be run; ``folder`` is where each has one for what it writes.
+
+    Everything that they read is opened here: raises UserError for whatever is not there or not in the form.
+    """
+    opened = Opened(settings.images)
+    return {name: _task(name, settings, sam, opened, _folder_of(folder, name, settings)) for name in settings.tasks}
+
+
+def run_suite(
+    settings: Evaluation, sam: Sam | None, folder: Path, *, published: Path | None, ranks: Ranks = ALONE
+) -> dict[TaskName, Results]:
+    """Run every chosen task and write one report; ``published`` is the folder with what others printed.
+
+    Of several processes the first one gets the results.
+    """
+    tasks = tasks_of(settings, sam, folder)
+    found: dict[TaskName, Results] = {}
+    for name, task in tasks.items():
+        own = _folder_of(folder, name, settings)
+        has_model = name != "edges" or settings.predictions is None
+        checkpoint = settings.checkpoint if has_model else None
+        results = run(task, own, checkpoint=checkpoint, limit=settings.limit, ranks=ranks)
+        if results is not None:
+            found[name] = results
+    if found:
+        evaluated = [
+            Evaluated(_folder_of(folder, name, settings), task.find if settings.pictures else None)
+            for name, task in tasks.items()
+        ]
+        write_report(folder, evaluated, published)
+    return found
+
+
+def measure(
+    sam: Sam, samples: Samples, settings: PointToMask, folder: Path, *, checkpoint: Path, published: Path | None
+) -> Results:
+    """Point-to-mask alone, by this process: what a training ends with."""
+    task = PointToMaskTask(settings, samples, sam)
+    results = run(task, folder, checkpoint=checkpoint)
+    assert results is not None, "a process alone is the first one"
+    write_report(folder, [Evaluated(folder, samples.find)], published)
+    return results
+
+
+@dataclass(slots=True)
+class Opened:
+    """Samples that several tasks read: a large instances file takes a while."""
+
+    images: str | None
+    known: dict[str, Samples] = field(default_factory=dict)
+
+    def samples(self, data: str) -> Samples:
+        """Raises UserError where there is nothing to read."""
+        if data not in self.known:
+            self.known[data] = open_samples(data, self.images)
+        return self.known[data]
+
+
+def _task(name: TaskName, settings: Evaluation, sam: Sam | None, opened: Opened, folder: Path) -> Task[Any]:
+    data = settings.data_for(name)
+    if name == "edges":
+        assert settings.edges is not None
+        predictions = Path(settings.predictions) if settings.predictions else None
+        model = None if predictions else sam
+        return EdgesTask(settings.edges, open_edge_set(data), maps=folder / "maps", sam=model, predictions=predictions)
+    assert sam is not None, "the settings were checked"
+    samples = opened.samples(data)
+    if name == "point_to_mask":
+        assert settings.point_to_mask is not None
+        return PointToMaskTask(settings.point_to_mask, samples, sam, workers=settings.workers)
+    if name == "proposals":
+        assert settings.proposals is not None
+        return ProposalsTask(settings.proposals, samples, sam, workers=settings.workers)
+    assert settings.instance_segmentation is not None
+    assert settings.detections is not None
+    if not isinstance(samples, CocoSamples):
+        raise UserError(f"instance segmentation needs categories, so an instances .json; data={data!r} is none")
+    return InstanceSegmentationTask(settings.instance_segmentation, samples, Path(settings.detections), sam)
+
+
+def _folder_of(folder: Path, name: TaskName, settings: Evaluation) -> Path:
+    return folder if len(settings.tasks) == 1 else folder / name
