@@ -386,3 +386,19 @@ def test_grabcut_bsd20(run: Run, tmp_path: Path) -> None:
     stored = Path(shard.url).read_bytes()
     assert all((folder / "images" / f"{key}.jpg").read_bytes() in stored for key in samples)
     assert all(decode(sample.masks[0]).any() for sample in samples.values())
+
+
+def test_annotated_boxes_become_detections(run: Run, tmp_path: Path) -> None:
+    square = {"size": [4, 4], "counts": [5, 2, 2, 2, 5]}
+    entries = [
+        {"id": 1, "image_id": 7, "category_id": 3, "segmentation": square, "bbox": [1, 1, 2, 2], "iscrowd": 0},
+        {"id": 2, "image_id": 7, "category_id": 3, "segmentation": square, "bbox": [1, 1, 2, 2], "iscrowd": 1},
+    ]
+    image = {"id": 7, "height": 4, "width": 4, "file_name": "7.jpg"}
+    truth = {"images": [image], "annotations": entries, "categories": [{"id": 3, "name": "square"}]}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    printed = run("coco", "--annotations", tmp_path / "truth.json", "--out", tmp_path / "out.json", program="boxes.py")
+    assert "1 boxes" in printed
+    assert json.loads((tmp_path / "out.json").read_text()) == [
+        {"image_id": 7, "category_id": 3, "bbox": [1.0, 1.0, 2.0, 2.0], "score": 1.0}
+    ]

@@ -34,31 +34,63 @@ window.addEventListener("load", () => {{
     drawn: all.filter(image => image.complete && image.naturalWidth > 0).length,
     curves: page.querySelectorAll("svg polyline, svg path").length,
     text: page.body.innerText,
+    background: getComputedStyle(page.body).backgroundColor,
   }});
 }});
 </script>"""
 
 
-@pytest.fixture
-def report(run: Callable[..., str], tmp_path: Path, tiny_shards: Path) -> Path:
-    anymask.save(anymask.build("tiny", image_size=64), tmp_path / "random.pth")
-    run("evaluate", "checkpoint=random.pth", f"data={tiny_shards}", "out=report", "limit=3", "workers=0")
-    return tmp_path / "report" / "report.html"
+def seen(page: Path, width: int, folder: Path, *flags: str) -> dict[str, Any]:
+    """What a browser shows of a page, in a frame of so many pixels."""
+    (folder / "probe.html").write_text(PROBE.format(url=page.as_uri(), width=width))
+    assert CHROMIUM is not None
+    command = [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
+    dom = subprocess.run([*command, (folder / "probe.html").as_uri()], capture_output=True, text=True, check=True)
+    found = re.search(r'<pre id="told">(.*?)</pre>', dom.stdout, re.DOTALL)
+    assert found, dom.stderr
+    told: dict[str, Any] = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    return told
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_everything_shows_and_fits(report: Path, tmp_path: Path, width: int) -> None:
-    (tmp_path / "probe.html").write_text(PROBE.format(url=report.as_uri(), width=width))
-    assert CHROMIUM is not None
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    page = (tmp_path / "probe.html").as_uri()
-    dom = subprocess.run([CHROMIUM, *FLAGS, profile, "--dump-dom", page], capture_output=True, text=True, check=True)
-    found = re.search(r'<pre id="told">(.*?)</pre>', dom.stdout, re.DOTALL)
-    assert found, dom.stderr
-    seen: dict[str, Any] = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert seen["overflow"] <= 0
-    assert seen["images"] == seen["drawn"] > 0
-    assert seen["curves"] > 0
-    results = json.loads((report.parent / "results.json").read_text())
-    assert f"{100 * results['metrics']['miou@1']:.1f}" in seen["text"]
-    assert "learned nothing" in seen["text"]  # the weights are random
+def test_everything_of_one_task_shows_and_fits(
+    run: Callable[..., str], tiny_shards: Path, tmp_path: Path, width: int
+) -> None:
+    anymask.save(anymask.build("tiny", image_size=64), tmp_path / "random.pth")
+    run("evaluate", "checkpoint=random.pth", f"data={tiny_shards}", "out=report", "limit=3", "workers=0")
+    told = seen(tmp_path / "report" / "report.html", width, tmp_path)
+    assert told["overflow"] <= 0
+    assert told["images"] == told["drawn"] > 0
+    assert told["curves"] > 0
+    results = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert f"{100 * results['metrics']['miou@1']:.1f}" in told["text"]
+    assert "learned nothing" in told["text"]  # the weights are random
+
+
+def test_the_suite_and_a_comparison_show_and_fit_on_a_desktop_and_on_a_phone(
+    run: Callable[..., str], world: list[str], tmp_path: Path
+) -> None:
+    run("evaluate", *world, "out=suite")
+    run("evaluate", "compare=[suite,suite/edges]", "out=suite")
+    for width in (390, 1280):
+        suite = seen(tmp_path / "suite" / "report.html", width, tmp_path)
+        assert suite["overflow"] <= 0
+        assert suite["images"] == suite["drawn"] >= 8
+        for words in ("Summary", "Point-to-mask on", "Edges on", "Object proposals on", "Instance segmentation on"):
+            assert words in suite["text"]
+        comparison = seen(tmp_path / "suite" / "compare.html", width, tmp_path)
+        assert comparison["overflow"] <= 0
+        assert comparison["curves"] >= 4
+
+
+def test_who_likes_it_dark_gets_it_dark(run: Callable[..., str], tiny_shards: Path, tmp_path: Path) -> None:
+    anymask.save(anymask.build("tiny", image_size=64), tmp_path / "random.pth")
+    run("evaluate", "checkpoint=random.pth", f"data={tiny_shards}", "out=report", "limit=1", "workers=0")
+    page = tmp_path / "report" / "report.html"
+    backgrounds = [
+        seen(page, 1280, tmp_path, f"--blink-settings=preferredColorScheme={scheme}")["background"]
+        for scheme in (1, 0)  # light, dark
+    ]
+    light, dark = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in backgrounds)
+    assert light > 700
+    assert dark < 100

@@ -12,75 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
-from jaxtyping import Bool, UInt8
-from scipy.io import savemat
 
-import anymask
-from anymask import masks
-from anymask.drawing import jpeg
 from anymask.evaluation.task import TASKS
-from tests.integration.conftest import Start
-
-SIZE = (48, 64)
-QUICK = [
-    "device=cpu", "workers=0", "point_to_mask.clicks=2", "point_to_mask.report_at=[1,2]", "point_to_mask.floors=[disc]",
-    "edges.points_per_side=3", "edges.bootstrap=5", "proposals.points_per_side=4",
-    "proposals.floors=[boxes]", "instance_segmentation.bootstrap=5",
-]  # fmt: skip
-
-
-def scene(number: int) -> tuple[UInt8[np.ndarray, "h w 3"], list[Bool[np.ndarray, "h w"]]]:
-    """A photograph of two rectangles, and their masks."""
-    rectangles = [(4 + 2 * number, 6, 20, 26), (34, 18, 56 - number, 40)]
-    image = np.full((*SIZE, 3), 90, dtype=np.uint8)
-    drawn = [np.zeros(SIZE, dtype=bool) for _ in rectangles]
-    for mask, (x0, y0, x1, y1), colour in zip(drawn, rectangles, [(200, 40, 40), (40, 60, 200)], strict=True):
-        mask[y0:y1, x0:x1] = True
-        image[mask] = colour
-    return image, drawn
-
-
-def xywh(mask: Bool[np.ndarray, "h w"]) -> list[float]:
-    return [float(side) for side in cv2.boundingRect(mask.astype(np.uint8))]
-
-
-def outline(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    return mask & (cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> list[str]:
-    """Settings that name COCO's files, a detector's boxes, a folder like BSDS500's, and random weights."""
-    photographs, truths = tmp_path / "bsds" / "images" / "test", tmp_path / "bsds" / "groundTruth" / "test"
-    photographs.mkdir(parents=True)
-    truths.mkdir(parents=True)
-    images: list[Any] = []
-    annotations: list[Any] = []
-    detections: list[Any] = []
-    for number in range(4):
-        image, drawn = scene(number)
-        (photographs / f"{number}.jpg").write_bytes(jpeg(image))
-        cells = np.empty((1, 1), dtype=object)
-        cells[0, 0] = {"Boundaries": np.logical_or(*map(outline, drawn)).astype(np.uint8)}
-        savemat(truths / f"{number}.mat", {"groundTruth": cells})
-        images.append({"id": number, "height": SIZE[0], "width": SIZE[1], "file_name": f"{number}.jpg"})
-        for category, mask in enumerate(drawn, start=1):
-            about = {"image_id": number, "category_id": category, "bbox": xywh(mask)}
-            rle = masks.rle_to_json(masks.encode(mask))
-            area = int(mask.sum())
-            annotations.append({**about, "id": len(annotations) + 1, "segmentation": rle, "area": area, "iscrowd": 0})
-            detections.append({**about, "score": 0.9 - 0.1 * number})
-    categories = [{"id": 1, "name": "red"}, {"id": 2, "name": "blue"}]
-    truth = {"images": images, "annotations": annotations, "categories": categories}
-    (tmp_path / "instances.json").write_text(json.dumps(truth))
-    (tmp_path / "boxes.json").write_text(json.dumps(detections))
-    torch.manual_seed(0)
-    anymask.save(anymask.build("tiny", image_size=64), tmp_path / "random.pth")
-    return [
-        "task=all", "checkpoint=random.pth", "data=instances.json", f"images={photographs}", "detections=boxes.json",
-        "data_of.edges=bsds", *QUICK,
-    ]  # fmt: skip
+from tests.integration.conftest import Start, outline, scene
 
 
 def results_of(folder: Path) -> dict[str, Any]:

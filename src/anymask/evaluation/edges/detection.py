@@ -42,7 +42,8 @@ class Detector:
 
         Raises UserError where the model's answers are not finite.
         """
-        with self._watch.measure("find_masks"):
+        encoder = self._generator.sam.image_encoder
+        with self._watch.measure("find_masks"), self._watch.measure_calls(encoder, "encode_image"):
             (found,) = self._generator.candidates([image])
         if not all(_is_finite(masks) for masks in found):
             raise UserError("the model answers with values that are not finite: its weights are damaged")

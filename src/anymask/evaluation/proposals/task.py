@@ -114,7 +114,8 @@ class ProposalsTask:
             number = len(found)
             return first_proposals(found, self._settings, name)
 
-        with self.watch.measure("find_masks"):
+        encoder = self._generator.sam.image_encoder
+        with self.watch.measure("find_masks"), self.watch.measure_calls(encoder, "encode_image"):
             [[found]] = self._generator.candidates([item.image], choose)
         if not bool(torch.isfinite(found.logits.sum())):
             raise UserError("the model answers with values that are not finite: its weights are damaged")

@@ -85,7 +85,7 @@ def test_an_evaluation(sam: Sam, data: EdgeSet, tmp_path: Path) -> None:
     assert (results["floors"]["sobel"]["ods"] or 0) > 0.7
     assert results["verdict"]["beats_every_floor"] is False
     assert len(results["details"]["canny"]["curve"]) == 9
-    assert results["latency_ms"].keys() == {"find_masks", "draw_edges", "count_edges"}
+    assert results["latency_ms"].keys() == {"encode_image", "find_masks", "draw_edges", "count_edges"}
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["0.npy", "1.npy"]
     stored = json.loads((tmp_path / "results.json").read_text())
     assert stored["metrics"] == results["metrics"]

@@ -155,7 +155,7 @@ def test_what_was_stopped_goes_on_and_ends_the_same(lively_sam: Sam, lvis: CocoS
         "data",
     ):
         assert again[name] == whole[name]
-    assert set(whole["latency_ms"]) == {"find_masks", "run_lengths", "boxes"}
+    assert set(whole["latency_ms"]) == {"encode_image", "find_masks", "run_lengths", "boxes"}
 
 
 def test_shards_have_sizes_by_pixels_and_no_frequencies(sam: Sam, shards: ShardSet) -> None:
