@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ from anymask.evaluation.task import Item, Task
 from anymask.structures import Skipped
 
 __all__ = ["Gathered", "gather"]
+
+TELL_EVERY = 60.0
+"""Seconds between two lines where there is no terminal for a bar."""
 
 
 @dataclass(slots=True)
@@ -86,6 +91,9 @@ def gather(
 def _progress_bar(
     items: Iterator[Item | Skipped], title: str, total: int, *, visible: bool
 ) -> Iterator[Iterable[Item | Skipped]]:
+    if visible and not sys.stdout.isatty():
+        yield _told_now_and_then(items, title, total)
+        return
     columns = (
         TextColumn(title),
         BarColumn(),
@@ -95,3 +103,15 @@ def _progress_bar(
     )
     with Progress(*columns, disable=not visible) as bar:
         yield bar.track(items, total=total)
+
+
+def _told_now_and_then(items: Iterator[Item | Skipped], title: str, total: int) -> Iterator[Item | Skipped]:
+    """A line every minute and at the end, for the file that a job's output goes to."""
+    begin = told = time.monotonic()
+    for number, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - told >= TELL_EVERY or number == total:
+            left = timedelta(seconds=round((now - begin) / number * (total - number)))
+            print(f"{title}: {number} of {total} images, {left} left", flush=True)
+            told = now
