@@ -39,7 +39,7 @@ class MaskDecoder(nn.Module):
 
     def forward(
         self,
-        image: Float[Tensor, "b l c"],
+        image: SharedImage | Float[Tensor, "b l c"],
         positions: Float[Tensor, "l c"],
         sparse: Float[Tensor, "n k c"],
         dense: Float[Tensor, "n l c"] | Float[Tensor, "1 1 c"],
@@ -49,11 +49,12 @@ class MaskDecoder(nn.Module):
     ) -> tuple[Float[Tensor, "n m q q"], Float[Tensor, "n m"]]:
         """Mask logits and estimated IoUs of the mask tokens in ``outputs``.
 
-        Points that are not ``present`` are seen by nobody.
+        Points that are not ``present`` are seen by nobody. What ``share`` made of the images has ``dense`` in it.
         """
         is_shared = dense.shape[1] == 1
-        keys = (image if is_shared or len(image) == 1 else image[image_index]) + dense
-        tokens, keys = self.attend(keys, positions, sparse, image_index if is_shared else None, present)
+        if not isinstance(image, SharedImage):
+            image = (image if is_shared or len(image) == 1 else image[image_index]) + dense
+        tokens, keys = self.attend(image, positions, sparse, image_index if is_shared else None, present)
         return self.logits(tokens, keys, outputs), self.ious(tokens, outputs)
 
     def share(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from anymask.errors import UserError
 from anymask.models.mask_decoder import MaskDecoder
 from anymask.models.prompt_encoder import PromptEncoder
+from anymask.models.two_way import SharedImage
 from anymask.models.vit import ImageEncoder
 from anymask.structures import Decoded, Label, Prompts
 
@@ -173,12 +174,17 @@ class Sam(nn.Module):
     def decode(self, embeddings: Float[Tensor, "b c g g"], prompts: Prompts, *, outputs: slice) -> Decoded:
         """Masks for N prompts on any of the B images; ``outputs`` is SINGLE, AMBIGUOUS or EVERY.
 
-        On a CPU the prompts go through a few at a time, so that what is worked on stays in the cache.
+        On a CPU the prompts go through a few at a time, so that what is worked on stays in the cache; what depends on
+        the images alone is worked out once for all.
         """
-        image = embeddings.flatten(2).transpose(1, 2).contiguous()
-        positions = self.prompt_encoder.grid_positions().to(image.dtype)
+        tokens = embeddings.flatten(2).transpose(1, 2).contiguous()
+        positions = self.prompt_encoder.grid_positions().to(tokens.dtype)
         number = len(prompts.image_index)
-        chunk = _prompts_in_cache(image) if image.device.type == "cpu" else max(1, number)
+        chunk = _prompts_in_cache(tokens) if tokens.device.type == "cpu" else max(1, number)
+        image: Tensor | SharedImage = tokens
+        if chunk < number and prompts.masks is None:
+            dense = self.prompt_encoder.no_mask_embed.weight[None].to(tokens.dtype)
+            image = self.mask_decoder.share(tokens, positions, dense)
         parts = [
             self._decode(image, positions, prompts.rows(slice(i, i + chunk)), outputs)
             for i in range(0, max(1, number), chunk)
@@ -187,9 +193,9 @@ class Sam(nn.Module):
             return parts[0]
         return Decoded(torch.cat([part.logits for part in parts]), torch.cat([part.ious for part in parts]))
 
-    def _decode(self, image: Tensor, positions: Tensor, prompts: Prompts, outputs: slice) -> Decoded:
-        sparse = self.prompt_encoder.points(prompts.points, prompts.labels).to(image.dtype)
-        dense = self.prompt_encoder.dense(prompts).to(image.dtype)
+    def _decode(self, image: Tensor | SharedImage, positions: Tensor, prompts: Prompts, outputs: slice) -> Decoded:
+        sparse = self.prompt_encoder.points(prompts.points, prompts.labels).to(positions.dtype)
+        dense = self.prompt_encoder.dense(prompts).to(positions.dtype)
         present: Tensor | None = prompts.labels != Label.ABSENT
         if self.device.type == "cpu" and bool((prompts.labels != Label.ABSENT).all()):
             present = None  # asking costs an accelerator more than the mask does
