@@ -26,7 +26,7 @@ from anymask.data.bsds import ground_truth
 from anymask.data.packing import files_by_stem, pair
 from anymask.data.records import BadSample, RawSample, decode_image
 from anymask.data.samples import Name
-from anymask.data.shards import MANIFEST, ShardError, ShardSet, read_shard
+from anymask.data.shards import MANIFEST, ShardError, ShardSet, read_all, read_shard
 from anymask.errors import UserError
 from anymask.structures import Skipped
 
@@ -123,7 +123,7 @@ class EdgeShards:
     def open(cls, path: str) -> EdgeShards:
         """Reads the shards once for their keys; raises UserError where two are the same, or one is no file's name."""
         shards = ShardSet.open(path)
-        keys = tuple(record.key for record in _records(shards) if isinstance(record, RawSample))
+        keys = tuple(record.key for record in read_all(shards) if isinstance(record, RawSample))
         if doubles := [key for key, number in Counter(keys).items() if number > 1]:
             raise UserError(f"{path} has two records of the name {doubles[0]!r}")
         if strange := [key for key in keys if not _is_file_name(key)]:
@@ -141,7 +141,7 @@ class EdgeShards:
         return self.shards.samples.total()
 
     def read(self, *, limit: int | None = None, rank: int = 0, world: int = 1) -> Iterator[EdgeImage | Skipped]:
-        for number, record in enumerate(_records(self.shards)):
+        for number, record in enumerate(read_all(self.shards)):
             if limit is not None and number >= limit:
                 return
             if number % world == rank:
@@ -212,14 +212,6 @@ class _Record(msgspec.Struct):
 
 
 _RECORD = msgspec.json.Decoder(_Record)
-
-
-def _records(shards: ShardSet) -> Iterator[RawSample | Skipped]:
-    for shard in shards.shards:
-        try:
-            yield from read_shard(shard.url)
-        except ShardError as error:
-            yield Skipped(shard.url, "the rest of the shard", str(error))
 
 
 def _parsed(raw: RawSample) -> EdgeImage | Skipped:

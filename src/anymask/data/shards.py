@@ -21,9 +21,9 @@ from webdataset.writer import TarWriter
 
 from anymask.data.records import RawSample, source_of
 from anymask.errors import UserError
-from anymask.structures import SOURCES, Source
+from anymask.structures import SOURCES, Skipped, Source
 
-__all__ = ["MANIFEST", "Shard", "ShardError", "ShardSet", "ShardWriter", "name_of", "read_shard"]
+__all__ = ["MANIFEST", "Shard", "ShardError", "ShardSet", "ShardWriter", "name_of", "read_all", "read_shard"]
 
 MANIFEST = "manifest.json"
 _FORMAT = {"format": "anymask shards", "version": 1}
@@ -97,6 +97,15 @@ def read_shard(url: str) -> Iterator[RawSample]:
                 yield RawSample(shard=url, key=sample["__key__"].removeprefix("./"), files=contents)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise ShardError(f"{type(error).__name__}: {error.args[0] if error.args else error}") from None
+
+
+def read_all(shards: ShardSet) -> Iterator[RawSample | Skipped]:
+    """The records of a set in its order; what follows damage in a shard is passed over and told as one."""
+    for shard in shards.shards:
+        try:
+            yield from read_shard(shard.url)
+        except ShardError as error:
+            yield Skipped(shard.url, "the rest of the shard", str(error))
 
 
 class ShardWriter:

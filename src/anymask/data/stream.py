@@ -18,7 +18,7 @@ from anymask import masks
 from anymask.data.collate import collate
 from anymask.data.mixture import Draws, Mixture, seeded
 from anymask.data.records import BadSample, RawSample, parse
-from anymask.data.shards import ShardError, ShardSet, read_shard
+from anymask.data.shards import ShardSet, read_all
 from anymask.data.transforms import ToExample
 from anymask.errors import UserError
 from anymask.structures import Batch, Sample, Skipped, Source
@@ -159,7 +159,7 @@ class HeldOutSamples(IterableDataset[Sample | Skipped]):
         info = get_worker_info()
         workers, worker = (info.num_workers, info.id) if info else (1, 0)
         first, step = self.rank * workers + worker, self.world * workers
-        for index, record in enumerate(_records(self.shards)):
+        for index, record in enumerate(read_all(self.shards)):
             if self.limit is not None and index >= self.limit:
                 return
             if index % step == first:
@@ -175,14 +175,6 @@ def read_samples(
         samples, batch_size=None, num_workers=workers, generator=torch.Generator(), worker_init_fn=_be_a_worker
     )
     return iter(loader)
-
-
-def _records(shards: ShardSet) -> Iterator[RawSample | Skipped]:
-    for shard in shards.shards:
-        try:
-            yield from read_shard(shard.url)
-        except ShardError as error:
-            yield Skipped(shard.url, "the rest of the shard", str(error))
 
 
 def _parsed(record: RawSample | Skipped, default: Source) -> Sample | Skipped:
