@@ -135,6 +135,7 @@ class Picture:
     jpeg: bytes
     caption: str
     alt: str
+    is_broad: bool = False  # several panels side by side: fewer pictures in a row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -122,4 +122,6 @@ def _captioned(record: Record, jpeg: bytes) -> view.Picture:
         f"{record['image']},{masks} {record['annotators']} annotators. "
         f"F {shown(model['best_f'])} at threshold {shown(model['best_threshold'])}."
     )
-    return view.Picture(jpeg, caption, f"Photograph, edge map and people's boundaries of {record['image']}")
+    return view.Picture(
+        jpeg, caption, f"Photograph, edge map and people's boundaries of {record['image']}", is_broad=True
+    )

@@ -133,7 +133,12 @@ def _pictures(results: Results, records: list[Record], find: pictures.Find) -> v
             (
                 f"{name.capitalize()} by mean IoU of the objects",
                 tuple(
-                    view.Picture(drawn[shard, key], f"{key}: {view.per_cent(overlap)}", f"Objects and masks of {key}")
+                    view.Picture(
+                        drawn[shard, key],
+                        f"{key}: {view.per_cent(overlap)}",
+                        f"Objects and masks of {key}",
+                        is_broad=True,
+                    )
                     for shard, key, overlap in some
                     if (shard, key) in drawn
                 ),

@@ -152,7 +152,9 @@ def _captioned(picture: pictures.Picture) -> view.Picture:
         f"{record['image']}: average recall {view.per_cent(picture.recall)} of {record['objects']['all']} objects "
         f"among {record['model']['proposals']} masks; predicted IoU {low:.2f} (dark blue) to {high:.2f} (yellow)."
     )
-    return view.Picture(picture.jpeg, caption, f"Objects and proposals of {record['image']}, side by side")
+    return view.Picture(
+        picture.jpeg, caption, f"Objects and proposals of {record['image']}, side by side", is_broad=True
+    )
 
 
 def _said(side: str) -> str:
