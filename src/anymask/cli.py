@@ -110,10 +110,12 @@ def _evaluate(cfg: DictConfig) -> None:
     settings = typed(cfg, Evaluation)
     if settings.compare:
         folder = Path(settings.out or "outputs/evaluate")
+        _check_folder(folder)
         write_comparison(folder, [Path(path) for path in settings.compare])
         print(f"comparison: {folder / 'compare.html'}")
         return
     folder = Path(settings.out) if settings.out else _folder_of(settings)
+    _check_folder(folder)
     sam = None
     if settings.checkpoint:
         sam = checkpoints.load(Path(settings.checkpoint), image_size=settings.image_size).to(_device(settings.device))
@@ -141,6 +143,13 @@ def _folder_of(settings: Evaluation) -> Path:
 def _name_of_data(path: Path) -> str:
     """A folder's, that of the folder of some tars, or a file's without its ending."""
     return name_of(path.parent if path.suffix == ".tar" else path.with_suffix("") if path.suffix == ".json" else path)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises UserError where ``out`` cannot be a folder, before anything is loaded."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"out={str(folder)!r} cannot be a folder: {there} is a file")
 
 
 def _published() -> Path | None:

@@ -40,7 +40,8 @@ def _sentence(complaint: str, values: Any) -> str:
         return reason
     if place.startswith("`key` in "):
         return f"{path[1]} has a key that means nothing: {reason}"
-    return f"{path[1]}={_value_at(values, path[1])!r}: {reason}"
+    value = _value_at(values, path[1])
+    return f"{path[1]}: {reason}" if isinstance(value, dict) else f"{path[1]}={value!r}: {reason}"
 
 
 def _value_at(values: Any, path: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -192,6 +192,11 @@ class Evaluation:
         for name, task in (("detections", "instance_segmentation"), ("predictions", "edges")):
             if getattr(self, name) is not None and task not in self.tasks:
                 raise UserError(f"{name}={getattr(self, name)!r} is for task={task}: leave it out, or name that task")
+        for name, path in asdict(self.data_of).items():
+            if path is not None and name not in self.tasks:
+                raise UserError(f"data_of.{name}={path!r} is for task={name}: leave it out, or name that task")
+        if self.predictions is not None and self.tasks == ["edges"] and self.checkpoint is not None:
+            raise UserError(f"checkpoint={self.checkpoint!r} draws no map where predictions are given: leave it out")
         if self.images is not None and not any(self.data_for(task).endswith(".json") for task in self.tasks):
             raise UserError(f"images={self.images!r} is for data in COCO's form, a .json: leave it out")
 

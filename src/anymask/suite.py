@@ -39,23 +39,32 @@ def run_suite(
 ) -> dict[TaskName, Results]:
     """Run every chosen task and write one report; ``published`` is the folder with what others printed.
 
-    Of several processes the first one gets the results.
+    Of several processes the first one gets the results. A task that cannot be measured does not keep the others from
+    it; UserError is raised at the end.
     """
     tasks = tasks_of(settings, sam, folder)
     found: dict[TaskName, Results] = {}
+    failed: list[UserError] = []
     for name, task in tasks.items():
         own = _folder_of(folder, name, settings)
         has_model = name != "edges" or settings.predictions is None
         checkpoint = settings.checkpoint if has_model else None
-        results = run(task, own, checkpoint=checkpoint, limit=settings.limit, ranks=ranks)
+        image_size = sam.image_size if sam is not None and has_model else None
+        try:
+            results = run(task, own, checkpoint=checkpoint, image_size=image_size, limit=settings.limit, ranks=ranks)
+        except UserError as error:  # the other tasks have data of their own
+            failed.append(error)
+            continue
         if results is not None:
             found[name] = results
     if found:
         evaluated = [
-            Evaluated(_folder_of(folder, name, settings), task.find if settings.pictures else None)
-            for name, task in tasks.items()
+            Evaluated(_folder_of(folder, name, settings), tasks[name].find if settings.pictures else None)
+            for name in found
         ]
         write_report(folder, evaluated, published)
+    if failed:
+        raise UserError("; ".join(map(str, failed)))
     return found
 
 
@@ -64,7 +73,7 @@ def measure(
 ) -> Results:
     """Point-to-mask alone, by this process: what a training ends with."""
     task = PointToMaskTask(settings, samples, sam)
-    results = run(task, folder, checkpoint=checkpoint)
+    results = run(task, folder, checkpoint=checkpoint, image_size=sam.image_size)
     assert results is not None, "a process alone is the first one"
     write_report(folder, [Evaluated(folder, samples.find)], published)
     return results

@@ -75,6 +75,20 @@ def test_what_was_killed_goes_on_and_ends_the_same(
 
 
 @pytest.mark.slow
+def test_a_task_without_objects_does_not_keep_the_others_from_theirs(
+    run: Callable[..., str], world: list[str], tmp_path: Path
+) -> None:
+    truth = json.loads((tmp_path / "instances.json").read_text())
+    (tmp_path / "empty.json").write_text(json.dumps(truth | {"annotations": []}))
+    settings = ["data=empty.json" if each == "data=instances.json" else each for each in world]
+    printed = run("evaluate", *settings, "out=suite", status=1)
+    assert "error: there is nothing to evaluate in empty" in printed
+    assert "Traceback" not in printed
+    assert (tmp_path / "suite" / "edges" / "results.json").is_file()
+    assert "Edges" in (tmp_path / "suite" / "report.html").read_text()
+
+
+@pytest.mark.slow
 def test_two_processes_share_every_task(
     run: Callable[..., str], run_together: Callable[..., list[str]], world: list[str], tmp_path: Path
 ) -> None:
@@ -114,6 +128,7 @@ def test_edge_maps_of_any_method_are_measured_without_a_model(
         (["images=nowhere"], "images='nowhere'"),
         (["edges.maps.suppression=moon"], "moon"),
         (["compare=[nowhere]"], "nowhere"),
+        (["out=boxes.json/there"], "out='boxes.json/there' cannot be a folder: boxes.json is a file"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_begun(
@@ -123,7 +138,8 @@ def test_mistakes_are_told_before_anything_is_begun(
     kept = [each for each in world if each.partition("=")[0] not in keys]
     if "task" in keys:
         kept = [each for each in kept if "." not in each.partition("=")[0] or each.startswith("edges.")]
-    printed = run("evaluate", *kept, *changes, "out=suite", status=1)
+    out = [] if "out" in keys else ["out=suite"]
+    printed = run("evaluate", *kept, *changes, *out, status=1)
     assert printed.splitlines()[-1].startswith("error: ")
     assert said in printed
     assert "Traceback" not in printed

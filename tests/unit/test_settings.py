@@ -58,7 +58,7 @@ def test_what_is_missing_is_named(overrides: tuple[str, ...], said: str) -> None
         settings(*overrides)
 
 
-@pytest.mark.parametrize("unused", ["predictions=maps", "detections=boxes.json"])
+@pytest.mark.parametrize("unused", ["predictions=maps", "detections=boxes.json", "data_of.edges=c", "images=folder"])
 def test_what_no_task_looks_at_is_refused(unused: str) -> None:
     with pytest.raises(UserError, match="leave it out"):
         settings("checkpoint=a", "data=b", unused)

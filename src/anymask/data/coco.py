@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
@@ -23,6 +24,7 @@ from anymask.errors import UserError
 from anymask.structures import Rle
 
 __all__ = [
+    "FARTHEST",
     "Annotation",
     "Category",
     "Frequency",
@@ -44,7 +46,7 @@ Xywh = tuple[float, float, float, float]
 """Left and upper edge, width and height in the image frame: how these files store a box."""
 
 FARTHEST = 10**6
-"""A polygon's largest coordinate in pixels; somewhere above, pycocotools crashes."""
+"""The largest coordinate in pixels, of a polygon or a detector's box; somewhere above, pycocotools and OpenCV crash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,9 @@ def read_ground_truth(path: Path) -> GroundTruth:
 def photograph(folder: Path, image: Image) -> Path:
     """The file of an image, in the folder itself or in the one that LVIS names. Raises UserError if there is none."""
     for file in (folder / image.file_name, folder / image.folder / image.file_name):
-        if file.is_file():
-            return file
+        with suppress(OSError):  # such as for a name that is too long
+            if file.is_file():
+                return file
     raise UserError(f"there is no photograph {folder / image.file_name}")
 
 

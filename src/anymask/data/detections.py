@@ -3,7 +3,8 @@
 A file is believed or refused as a whole: what is not in the form is a UserError that names the entry. Two things are
 passed over and counted, since a good file has them: detections on images and of categories that the ground truth does
 not list (it is a part of the set, say), and boxes without a pixel of their image, which no model can be prompted with.
-A score or a box that is not finite is refused; so is a file of which no detection is left.
+A score or a box that is not finite is refused, as is a box beyond ``FARTHEST``; so is a file of which no detection is
+left.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 
 from anymask import masks
-from anymask.data.coco import GroundTruth, Xywh, box_around, parse, rle_of_entry
+from anymask.data.coco import FARTHEST, GroundTruth, Xywh, box_around, parse, rle_of_entry
 from anymask.errors import UserError
 from anymask.structures import Rle
 
@@ -67,7 +68,8 @@ def read_detections(path: Path, truth: GroundTruth) -> Detections:
     """A list of ``{"image_id", "category_id", "score", "bbox" and/or "segmentation"}``; a box is x, y, width, height.
 
     Without a box, it is the one around the mask. Raises UserError for what is not in this form (so for a number that
-    is not finite, which JSON does not know), for a damaged mask, and where no detection is left.
+    is not finite, which JSON does not know), for a box with a coordinate or side beyond ``FARTHEST`` pixels, for a
+    damaged mask, and where no detection is left.
     """
     entries = parse(path, _DETECTIONS, "a list of COCO detections")
     by_image: dict[int, list[Detection]] = defaultdict(list)
@@ -99,6 +101,8 @@ def _detection(entry: _Detection, size: tuple[int, int], name: str) -> Detection
         xywh = box_around(rle)
     else:
         raise UserError(f"{name} has neither bbox nor segmentation")
+    if max(map(abs, xywh)) > FARTHEST:
+        raise UserError(f"{name} has a box with a coordinate or side beyond {FARTHEST} pixels: {list(xywh)}")
     return Detection(category_id=entry.category_id, score=entry.score, xywh=xywh, mask=rle)
 
 

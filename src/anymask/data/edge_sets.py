@@ -83,10 +83,13 @@ class BsdsFolder:
 
     @classmethod
     def open(cls, path: Path) -> BsdsFolder:
-        """Raises UserError where ``path`` has no such folders, and for a file without its partner."""
+        """Raises UserError where ``path`` has no such folders, and for files without partners or with strange names."""
         photographs, truths = bsds_folders(path)
-        pairs = pair(files_by_stem(photographs, *PHOTOGRAPHS), files_by_stem(truths, ".mat"))
-        return cls(_name_of(photographs), tuple(pairs))
+        images, boundaries = files_by_stem(photographs, *PHOTOGRAPHS), files_by_stem(truths, ".mat")
+        for file in (*images.values(), *boundaries.values()):
+            if not _is_utf8(file.name):
+                raise UserError(f"a file's name is not UTF-8: {str(file)!a}")
+        return cls(_name_of(photographs), tuple(pair(images, boundaries)))
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -160,13 +163,16 @@ class EdgeShards:
 def open_edge_set(data: str) -> BsdsFolder | EdgeShards:
     """A folder in BSDS500's layout, or shards as ``ShardSet.open`` takes them.
 
-    Raises UserError where there is nothing to read, and for a photograph without ground truth or the reverse.
+    Raises UserError where there is nothing to read, for a ``.json``, for a photograph without ground truth or the
+    reverse, and for names that are not UTF-8.
     """
     folder = Path(data)
     if _is_bsds(folder):
         return BsdsFolder.open(folder)
     if folder.is_dir() and not (folder / MANIFEST).is_file() and not any(folder.glob("*.tar")):
         raise UserError(f"{data} holds neither BSDS500's folders images and groundTruth nor shards")
+    if data.endswith(".json"):
+        raise UserError(f"edges takes a folder in BSDS500's layout, or shards, as data: {data} is neither")
     return EdgeShards.open(data)
 
 
@@ -251,7 +257,16 @@ def _is_bsds(path: Path) -> bool:
 
 
 def _is_file_name(key: str) -> bool:
-    return Path(key).name == key and key not in (".", "..")
+    return Path(key).name == key and key not in (".", "..") and _is_utf8(key)
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether the system's name of a file was; what it was not is a surrogate here."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _name_of(photographs: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -100,8 +101,8 @@ class CocoSamples:
         """Raises UserError for what is not COCO's form, and where two photographs have one name."""
         truth = read_ground_truth(path)
         keys = [_key(image) for image in truth.images.values()]
-        if len(set(keys)) < len(keys):
-            raise UserError(f"{path} has two photographs of the same name")
+        if doubles := [key for key, number in Counter(keys).items() if number > 1]:
+            raise UserError(f"{path} has two photographs of the same name: {doubles[0]!r}")
         return cls(path, folder, truth)
 
     @property

@@ -63,10 +63,13 @@ def _together(task: TaskName, named: Sequence[tuple[str, Results]]) -> view.Line
 
 
 def _differences(results: Sequence[Results]) -> str:
-    """Why numbers may not be compared."""
+    """Why numbers may not be compared; nothing of a single result."""
+    if len(results) == 1:
+        return ""
     asked: dict[str, list[Any]] = {
         "protocols": [one["protocol"] for one in results],
         "data": [sorted(one["data"].items()) for one in results],
+        "model frames": [one.get("image_size") for one in results],
         "numbers of images": [one["counts"]["images"] for one in results],
     }
     different = [what for what, values in asked.items() if any(value != values[0] for value in values)]

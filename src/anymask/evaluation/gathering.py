@@ -36,7 +36,8 @@ TELL_EVERY = 60.0
 class _Share:
     """Of one process; its records are in its file."""
 
-    images: int = 0
+    images: set[tuple[str, str]] = field(default_factory=set)  # that can be used
+    made: int = 0  # of these, now
     offered: int = 0
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -47,6 +48,7 @@ class Gathered:
 
     records: list[Any]
     images: int
+    made: int  # of these, by this run; the others were there
     offered: int  # records that the images could have had
     skipped: list[Skipped]
 
@@ -65,23 +67,27 @@ def gather(
     items = task.items(limit=identity["limit"], rank=ranks.rank, world=ranks.world)
     total = ranks.share_of(min(len(task), identity["limit"] or sys.maxsize))
     title = task.name.replace("_", " ")
-    with _progress_bar(items, title, total, visible=progress and ranks.rank == 0) as tracked:
+    with _progress_bar(items, title, total, done, visible=progress and ranks.rank == 0) as tracked:
         for item in tracked:
             if isinstance(item, Skipped):
                 done.skipped.append(item)
                 continue
-            done.images += 1
-            done.offered += task.offered_by(item)
             name = (Path(item.shard).name, item.key)
+            done.images.add(name)
+            done.offered += task.offered_by(item)
             if name not in journal:
                 journal.append(name, task.records_of(item))
+                done.made += 1
     parts = ranks.gather(done)
     if ranks.rank > 0:
         return None
     journal.merge()
+    images = set[tuple[str, str]]().union(*(part.images for part in parts))
+    records = read_records(folder / "records.jsonl")
     return Gathered(
-        records=read_records(folder / "records.jsonl"),
-        images=sum(part.images for part in parts),
+        records=[record for record in records if (record["shard"], record["image"]) in images],  # one may be lost since
+        images=len(images),
+        made=sum(part.made for part in parts),
         offered=sum(part.offered for part in parts),
         skipped=[bad for part in parts for bad in part.skipped],
     )
@@ -89,10 +95,10 @@ def gather(
 
 @contextmanager
 def _progress_bar(
-    items: Iterator[Item | Skipped], title: str, total: int, *, visible: bool
+    items: Iterator[Item | Skipped], title: str, total: int, done: _Share, *, visible: bool
 ) -> Iterator[Iterable[Item | Skipped]]:
     if visible and not sys.stdout.isatty():
-        yield _told_now_and_then(items, title, total)
+        yield _told_now_and_then(items, title, total, done)
         return
     columns = (
         TextColumn(title),
@@ -105,13 +111,15 @@ def _progress_bar(
         yield bar.track(items, total=total)
 
 
-def _told_now_and_then(items: Iterator[Item | Skipped], title: str, total: int) -> Iterator[Item | Skipped]:
+def _told_now_and_then(
+    items: Iterator[Item | Skipped], title: str, total: int, done: _Share
+) -> Iterator[Item | Skipped]:
     """A line every minute and at the end, for the file that a job's output goes to."""
     begin = told = time.monotonic()
     for number, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
         if now - told >= TELL_EVERY or number == total:
-            left = timedelta(seconds=round((now - begin) / number * (total - number)))
+            left = timedelta(seconds=round((now - begin) / max(done.made, 1) * (total - number)))
             print(f"{title}: {number} of {total} images, {left} left", flush=True)
             told = now

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import html
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from anymask.atomic import write_atomically
 from anymask.evaluation.view import Block, Chart, Lines, Section
@@ -84,8 +86,9 @@ def _subtitle(section: Section) -> str:
 
 
 def _plain(text: str) -> Markup:
-    """Escaped, and without what Markdown would take for the end of a cell or a line."""
-    return escape(" ".join(str(text).split())).replace("|", Markup("&#124;"))
+    """Escaped, and without what Markdown would take for a link, for stress, or for the end of a cell or a line."""
+    told = html.escape(" ".join(str(text).split()), quote=False).replace("|", "&#124;")
+    return Markup(re.sub(r"([*`\[\]])", r"\\\1", told))
 
 
 def _data_url(jpeg: bytes) -> str:

@@ -18,7 +18,7 @@ from anymask.evaluation.task import Task
 __all__ = ["circumstances", "code_commit", "hardware", "identity_of", "sha256_of", "shown_path"]
 
 
-def identity_of(task: Task[Any], checkpoint: Path | str | None, limit: int | None) -> Identity:
+def identity_of(task: Task[Any], checkpoint: Path | str | None, image_size: int | None, limit: int | None) -> Identity:
     """What must be the same for two runs to be one."""
     return {
         "schema": SCHEMA,
@@ -28,6 +28,7 @@ def identity_of(task: Task[Any], checkpoint: Path | str | None, limit: int | Non
         "data": task.data,
         "limit": limit,
         "checkpoint": _weights(Path(checkpoint)) if checkpoint else None,
+        "image_size": image_size,
     }
 
 

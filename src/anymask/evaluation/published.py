@@ -16,6 +16,9 @@ from anymask.evaluation.results import Results
 __all__ = ["Expectation", "Published", "PublishedFile", "read_published"]
 
 
+OFFICIAL_IMAGE_SIZE = 1024
+
+
 class Published(msgspec.Struct, frozen=True):
     """One row; shares are 0 to 1."""
 
@@ -33,6 +36,7 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     sha256: str  # of the weights
     dataset: str  # its name, for the reader
+    data: str  # what the name of the evaluated data set must have in it
     images: int  # that were evaluated, all of the data set
     metric: str
     value: float
@@ -42,10 +46,13 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     reason: str  # for the tolerance
 
     def applies_to(self, results: Results) -> bool:
-        """Whether these are the weights, the number of images and the settings."""
+        """Whether these are the weights at their own resolution, all of the data, and the settings."""
         weights = results["checkpoint"] or {}
         return (
             weights.get("sha256") == self.sha256
+            and results["image_size"] == OFFICIAL_IMAGE_SIZE
+            and results["limit"] is None
+            and self.data in results["data"]["name"].lower()
             and results["counts"]["images"] == self.images
             and all(results["settings"].get(key) == value for key, value in self.settings.items())
             and all(_is_detail(results["details"], path, value) for path, value in self.details.items())

@@ -35,6 +35,9 @@ VIEWS: dict[TaskName, ModuleType] = {
 }
 """Each with METRICS, HEADLINES, ``section``, and ``chart``: the one that results can be compared by."""
 
+NEEDED = ("protocol", "data", "limit", "checkpoint", "counts", "metrics", "standard_errors", "floors")
+"""Fields without which a file holds no results; all versions have them."""
+
 Find = Callable[[set[tuple[str, str]]], Mapping[tuple[str, str], Any]]
 """The images of a task by shard and key, for its pictures."""
 
@@ -71,6 +74,8 @@ def read_results(path: Path) -> Results:
         results = json.loads(file.read_text())
         if results["task"] not in VIEWS:
             raise KeyError(results["task"])
+        for name in NEEDED:
+            results[name]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file} holds no results: {type(error).__name__} {error}") from None
     return cast(Results, results)
@@ -90,7 +95,8 @@ def _page(sections: Sequence[view.Section], summaries: Sequence[view.Table]) -> 
 def _summary(results: Results, published: PublishedFile) -> view.Table:
     """The headline numbers with the floors and the rows that are marked as headlines."""
     task = VIEWS[cast(TaskName, results["task"])]
-    names = [name for name in task.HEADLINES if results["metrics"].get(name) is not None]
+    there = [name for name, value in results["metrics"].items() if value is not None]
+    names = [name for name in task.HEADLINES if name in there] or there[:4]
     ours = view.cells(names, results["metrics"], results["standard_errors"], task.METRICS)
     others = {floor.replace("_", " "): values for floor, values in results["floors"].items()}
     others |= {f"{row.model}, {row.dataset}": dict(row.numbers) for row in published.rows if row.headline}
@@ -99,7 +105,7 @@ def _summary(results: Results, published: PublishedFile) -> view.Table:
     images = f"{results['counts']['images']} images. {view.sample_said(results)}".strip()
     return view.Table(
         columns=(title, *map(task.METRICS.title, names)),
-        rows=(view.Row("this model", ours, is_ours=True), *rows),
+        rows=(view.Row(view.ours(results, "this model"), ours, is_ours=True), *rows),
         caption=images,
     )
 

@@ -34,6 +34,7 @@ class Identity(TypedDict):
     data: dict[str, str]  # name, and fingerprint of the data set
     limit: int | None  # only so many images were taken
     checkpoint: dict[str, str | None] | None  # path, sha256 of the file's bytes (None: there is no such file)
+    image_size: int | None  # side of the model frame in pixels
 
 
 class Numbers(TypedDict):

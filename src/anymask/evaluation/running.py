@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import cast
 
 from anymask.errors import UserError
 from anymask.evaluation.gathering import Gathered, gather
 from anymask.evaluation.provenance import circumstances, identity_of
 from anymask.evaluation.ranks import ALONE, Ranks
-from anymask.evaluation.results import Identity, Results, write_results
+from anymask.evaluation.results import Circumstances, Identity, Results, write_results
 from anymask.evaluation.task import Item, Task
 
 __all__ = ["run"]
@@ -19,22 +21,26 @@ def run(
     folder: Path,
     *,
     checkpoint: Path | str | None = None,
+    image_size: int | None = None,
     limit: int | None = None,
     progress: bool = True,
     ranks: Ranks = ALONE,
 ) -> Results | None:
     """Evaluate the first ``limit`` images, or all; write ``records.jsonl`` and ``results.json`` into ``folder``.
 
-    ``checkpoint`` is what the model was loaded from, for the record. A run that was stopped is taken up where it was.
-    Images that cannot be used are counted and listed. Of several processes each takes its share of the images; the
-    first one writes and returns the results.
+    ``checkpoint`` is what the model was loaded from, ``image_size`` the side of its frame, for the record. A run that
+    was stopped is taken up where it was. Images that cannot be used are counted and listed. Of several processes each
+    takes its share of the images; the first one writes and returns the results.
     Raises UserError if the folder holds another evaluation, or if there is nothing that can be evaluated.
     """
-    identity = identity_of(task, checkpoint, limit)
+    restricts = limit is not None and limit < len(task)
+    identity = identity_of(task, checkpoint, image_size, limit if restricts else None)
     gathered = gather(task, folder, identity, ranks=ranks, progress=progress)
     if gathered is None:
         return None
     results = _results(task, gathered, identity, ranks.world)
+    if gathered.made == 0:
+        results = _with_circumstances_of(folder / "results.json", results, identity)
     write_results(folder / "results.json", results)
     return results
 
@@ -43,7 +49,10 @@ def _results(task: Task[Item], gathered: Gathered, identity: Identity, processes
     counts = {"images": gathered.images, "skipped_images": len(gathered.skipped)}
     if not gathered.records:
         reason = f"; the first: {gathered.skipped[0].key}: {gathered.skipped[0].reason}" if gathered.skipped else ""
-        raise UserError(f"there is nothing to evaluate in {identity['data']['name']}: {counts}{reason}")
+        raise UserError(
+            f"there is nothing to evaluate in {identity['data']['name']}: {counts['images']} images without an object, "
+            f"{counts['skipped_images']} that cannot be used{reason}"
+        )
     numbers = task.numbers(gathered.records, gathered.offered)
     numbers["counts"] = counts | numbers["counts"]
     return {
@@ -53,3 +62,15 @@ def _results(task: Task[Item], gathered: Gathered, identity: Identity, processes
         **circumstances(task.watch.device, processes),
         "latency_ms": task.watch.medians(),
     }
+
+
+def _with_circumstances_of(path: Path, results: Results, identity: Identity) -> Results:
+    """Where no image was made now, those of the run that made them, if it left its results."""
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return results
+    if any(before.get(name) != value for name, value in json.loads(json.dumps(identity)).items()):
+        return results
+    kept = {name: before[name] for name in (*Circumstances.__annotations__, "latency_ms") if name in before}
+    return cast(Results, {**results, **kept})

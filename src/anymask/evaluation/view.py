@@ -30,6 +30,7 @@ __all__ = [
     "against_published",
     "cells",
     "facts",
+    "ours",
     "per_cent",
     "published_block",
     "sample_said",
@@ -187,7 +188,9 @@ def against_floors(results: Results, metrics: Metrics, *, caption: str = "") -> 
     """The model first, then each floor by what it was measured."""
     names = tuple(results["metrics"])
     errors = results["floor_standard_errors"]
-    rows = [Row("model", cells(names, results["metrics"], results["standard_errors"], metrics), is_ours=True)]
+    rows = [
+        Row(ours(results, "model"), cells(names, results["metrics"], results["standard_errors"], metrics), is_ours=True)
+    ]
     for floor, values in results["floors"].items():
         rows.append(Row(floor.replace("_", " "), cells(names, values, errors.get(floor, {}), metrics)))
     return Table(
@@ -200,11 +203,11 @@ def against_floors(results: Results, metrics: Metrics, *, caption: str = "") -> 
 def against_published(results: Results, metrics: Metrics, rows: Sequence[Published]) -> Table:
     """Ours, then what others printed, by the metrics that any of them has."""
     names = tuple(name for name in results["metrics"] if any(name in row.numbers for row in rows))
-    ours = (results["data"]["name"], *cells(names, results["metrics"], {}, metrics), "as below", "this report")
+    own = (results["data"]["name"], *cells(names, results["metrics"], {}, metrics), "as below", "this report")
     return Table(
         columns=("model", "data set", *map(metrics.title, names), "set-up", "source"),
         rows=(
-            Row("this model", ours, is_ours=True),
+            Row(ours(results, "this model"), own, is_ours=True),
             *(
                 Row(row.model, (row.dataset, *cells(names, row.numbers, {}, metrics), row.setup, row.source))
                 for row in rows
@@ -251,6 +254,11 @@ def published_block(results: Results, metrics: Metrics, published: PublishedFile
     )
 
 
+def ours(results: Results, model: str) -> str:
+    """What the row of what was measured is called."""
+    return "the predictions" if "predictions" in results["data"] else model
+
+
 def _passes(expected: Expectation, results: Results) -> str:
     if not expected.applies_to(results):
         return "not known: other weights, data or settings"
@@ -270,6 +278,8 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
     others = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in data.items() if key != "name")
     times = ", ".join(f"{key.replace('_', ' ')} {value:.1f} ms" for key, value in results["latency_ms"].items())
     weights = f"{checkpoint['path']}, sha256 {checkpoint['sha256'] or 'unknown'}" if checkpoint else "none"
+    if side := results.get("image_size"):
+        weights += f", model frame of {side} pixels"
     return (
         ("protocol", results["protocol"]),
         ("settings", ", ".join(f"{key}={value}" for key, value in results["settings"].items())),

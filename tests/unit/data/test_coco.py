@@ -109,6 +109,13 @@ def test_lvis_names_its_photographs_by_their_address(truth: GroundTruth, tmp_pat
     assert photograph(tmp_path, in_train) == nested
 
 
+def test_a_name_that_no_file_can_have_is_that_of_no_photograph(tmp_path: Path, content: Json) -> None:
+    content["images"] = [{"id": number, "height": 4, "width": 6, "file_name": f"{number}" * 300} for number in (7, 3)]
+    truth = read_ground_truth(_file(tmp_path / "truth.json", content))
+    with pytest.raises(UserError, match=r"there is no photograph .*/7{300}$"):
+        photograph(tmp_path, truth.images[7])
+
+
 def test_coco_names_its_photographs_by_file_name_and_categories_may_be_unsaid(tmp_path: Path, content: Json) -> None:
     del content["categories"]
     content["images"] = [

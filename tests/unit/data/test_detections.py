@@ -99,12 +99,24 @@ def test_what_a_good_file_can_have_is_left_out_and_counted(tmp_path: Path, truth
         ({"bbox": [0, 0, 1, 1], "score": float("nan")}, r"found.json is not a list of COCO detections: JSON is malf"),
         ({"bbox": [0, 0, 1, float("inf")]}, r"found.json is not a list of COCO detections: JSON is malformed"),
         ({"segmentation": {"size": [4, 6], "counts": "13"}}, "found.json, detection 1: the runs add up to 4 pixels"),
+        ({"bbox": [0, 0, 1000000.5, 1]}, r"detection 1 has a box with a coordinate or side beyond 1000000 pixels"),
+        (
+            {"bbox": [-1e30, 0, 2e30, 1]},
+            r"detection 1 has a box .* beyond 1000000 pixels: \[-1e\+30, 0.0, 2e\+30, 1.0\]",
+        ),
+        ({"bbox": [0, 1e39, 1, 1]}, "detection 1 has a box .* beyond 1000000 pixels"),
+        ({"bbox": [0, 0, 1, -1e39]}, "detection 1 has a box .* beyond 1000000 pixels"),
         ("text", r"Expected `object`, got `str` - at `\$\[1\]`"),
     ],
 )
 def test_a_wrong_detection_is_named(tmp_path: Path, truth: GroundTruth, entry: Json | str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         _detect(tmp_path, truth, {"bbox": [0, 0, 1, 1]}, entry)
+
+
+def test_a_box_may_reach_as_far_as_a_polygon(tmp_path: Path, truth: GroundTruth) -> None:
+    (detection,) = _detect(tmp_path, truth, {"bbox": [-999999, 0, 1000000, 4]}).by_image[7]
+    assert detection.xyxy == (-999999, 0, 1, 4)
 
 
 def test_a_number_that_is_too_large_is_refused(tmp_path: Path, truth: GroundTruth) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -131,6 +132,18 @@ def test_something_else_is_refused(tmp_path: Path) -> None:
         open_edge_set(str(tmp_path))
     with pytest.raises(UserError, match="there is no shard at nowhere"):
         open_edge_set("nowhere")
+    with pytest.raises(UserError, match=r"edges takes a folder in BSDS500's layout, or shards, as data: some.json is"):
+        open_edge_set("some.json")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this system's names of files are always Unicode")
+@pytest.mark.parametrize("name", ["images/a.png", "groundTruth/a.mat"])
+def test_a_name_that_is_not_utf_8_is_refused(folder: Path, name: str) -> None:
+    file = folder / name
+    file.rename(file.with_name(os.fsdecode(b"\xe4" + file.suffix.encode())))
+    with pytest.raises(UserError, match=r"a file's name is not UTF-8: '.*\\udce4") as refused:
+        open_edge_set(str(folder))
+    assert str(refused.value).isascii()
 
 
 def test_an_image_that_cannot_be_used_is_skipped(folder: Path) -> None:

@@ -119,7 +119,7 @@ def test_two_photographs_of_one_name_are_refused(folder: Path) -> None:
     content = json.loads((folder / "some.json").read_text())
     content["images"][1]["file_name"] = "more/a.png"
     (folder / "some.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"some\.json has two photographs of the same name"):
+    with pytest.raises(UserError, match=r"some\.json has two photographs of the same name: 'a'$"):
         CocoSamples.open(folder / "some.json", folder / "photos")
 
 

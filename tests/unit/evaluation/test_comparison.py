@@ -59,6 +59,7 @@ def test_each_result_is_a_column(tmp_path: Path) -> None:
         ({"protocol": "p/2"}, "protocols differ"),
         ({"data": {"name": "circles", "fingerprint": "1"}}, "data differ"),
         ({"counts": {"images": 2}, "limit": 2}, "numbers of images differ"),
+        ({"image_size": 512}, "model frames differ"),
     ],
 )
 def test_what_cannot_be_compared_is_said(tmp_path: Path, changes: dict[str, Any], different: str) -> None:
@@ -66,6 +67,11 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path, changes: dict[str, Any]
     text = (tmp_path / "compare.md").read_text()
     assert "Caution" in text
     assert different in text
+
+
+def test_a_single_result_is_not_said_to_be_comparable(tmp_path: Path) -> None:
+    write_comparison(tmp_path, [written(tmp_path, "first")])
+    assert "compared" not in (tmp_path / "compare.md").read_text()
 
 
 def test_a_limited_result_says_so(tmp_path: Path) -> None:
@@ -86,7 +92,7 @@ def test_equal_names_are_told_apart(tmp_path: Path) -> None:
     assert rows(tmp_path)[""] == ["a/report", "b/report"]
 
 
-@pytest.mark.parametrize("content", [None, "nothing", "[]", "{}", '{"task": "moon"}'])
+@pytest.mark.parametrize("content", [None, "nothing", "[]", "{}", '{"task": "moon"}', '{"task": "edges"}'])
 def test_what_is_no_result_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "results.json").write_text(content)

@@ -18,6 +18,7 @@ IDENTITY: Identity = {
     "data": {"name": "d", "fingerprint": "f"},
     "limit": None,
     "checkpoint": {"path": "c", "sha256": None},
+    "image_size": None,
 }
 
 

@@ -17,6 +17,7 @@ EXPECTED = Expectation(
     model="SAM",
     sha256="abc",
     dataset="all",
+    data="val",
     images=3,
     metric="ap",
     value=0.5,
@@ -30,6 +31,9 @@ EXPECTED = Expectation(
 def result(**changes: Any) -> Results:
     own = {
         "checkpoint": {"path": "sam.pth", "sha256": "abc"},
+        "image_size": 1024,
+        "limit": None,
+        "data": {"name": "Instances_Val"},
         "counts": {"images": 3},
         "settings": {"refinement": True, "seed": 0},
         "details": {"detector": {"box_ap": 0.5871}},
@@ -48,6 +52,9 @@ def test_it_is_for_these_weights_data_and_settings() -> None:
         {"checkpoint": None},
         {"checkpoint": {"path": "sam.pth", "sha256": "abd"}},
         {"counts": {"images": 2}},
+        {"image_size": 512},
+        {"limit": 3},
+        {"data": {"name": "train"}},
         {"settings": {"refinement": False}},
         {"details": {"detector": {"box_ap": 0.6}}},
         {"details": {}},

@@ -45,12 +45,13 @@ class Predictions:
         """
         if not folder.is_dir():
             raise UserError(f"there is no folder {folder}")
-        files = [file for file in sorted(folder.iterdir()) if file.suffix in READERS]
+        there = sorted(folder.iterdir())
+        files = [file for file in there if file.suffix in READERS]
         if doubles := [stem for stem, number in Counter(file.stem for file in files).items() if number > 1]:
             raise UserError(f"{folder} has more than one map of {doubles[0]}")
         by_key = {file.stem: file for file in files}
         if odd := by_key.keys() ^ set(keys):
-            raise UserError(f"{folder} needs one map for each of {len(keys)} images; {_told(odd, by_key)}")
+            raise UserError(f"{folder} needs one map for each of {len(keys)} images; {_told(odd, by_key, there)}")
         for file in files:
             read_map(file)
         return cls(folder, by_key)
@@ -103,11 +104,17 @@ def _save(path: Path, values: Map) -> None:
         np.save(file, values)
 
 
-def _told(odd: set[str], there: dict[str, Path]) -> str:
-    missing, alone = sorted(odd - there.keys()), sorted(odd & there.keys())
+def _told(odd: set[str], maps: dict[str, Path], there: Sequence[Path]) -> str:
+    """What is missing, what is too much, and what may have been meant by a file that is not looked at."""
+    missing, alone = sorted(odd - maps.keys()), sorted(odd & maps.keys())
+    strange = [file.name for file in there if file.stem in missing]
     parts = [
         f"{what} {', '.join(names[:5])}"
-        for what, names in (("missing:", missing), ("without an image:", alone))
+        for what, names in (
+            ("missing:", missing),
+            (f"of another ending than {', '.join(READERS)}:", strange),
+            ("without an image:", alone),
+        )
         if names
     ]
     return "; ".join(parts)
@@ -129,7 +136,7 @@ def _npy(path: Path) -> Map:
     try:
         with path.open("rb") as file:
             values = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     if values.ndim != 2 or values.dtype.kind != "f":
         raise UserError(f"{path} has {values.dtype} {values.shape}, not fractions in two dimensions")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from anymask.errors import UserError
 from anymask.evaluation.edges.floors import FLOORS
@@ -39,8 +39,8 @@ class Edges:
                 raise UserError(f"{name} must be 1 or more, not {getattr(self, name)}")
         if not 0 < self.box_nms_thresh <= 1:
             raise UserError(f"box_nms_thresh must lie above 0 and up to 1, not at {self.box_nms_thresh}")
-        if self.bootstrap < 0:
-            raise UserError(f"bootstrap must be 0 or more draws, not {self.bootstrap}")
+        if self.bootstrap < 0 or self.bootstrap == 1:
+            raise UserError(f"bootstrap={self.bootstrap}: a standard error takes two draws or more, or 0 for none")
         strangers = [floor for floor in self.floors if floor not in FLOORS]
         if strangers:
             raise UserError(f"unknown floor {strangers[0]!r}: there are {', '.join(FLOORS)}")
@@ -60,6 +60,12 @@ class Edges:
     def protocol_of_predictions(self) -> str:
         """The same for maps that are read: how they came about is not known."""
         return f"edges/1; maps of others as they are; {self._benchmark}"
+
+    @property
+    def settings_of_predictions(self) -> dict[str, Any]:
+        """Those that are used for maps that are read; how maps are drawn and kept matters to floors alone."""
+        used = ("thresholds", "floors", "bootstrap", *(("maps", "keep") if self.floors else ()))
+        return {name: value for name, value in asdict(self).items() if name in used}
 
     @property
     def _suppression(self) -> str:

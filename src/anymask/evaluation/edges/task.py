@@ -56,7 +56,7 @@ class EdgesTask:
         Raises UserError where ``predictions`` does not hold one readable map for each image.
         """
         assert (sam is None) != (predictions is None)
-        self.settings: dict[str, Any] = asdict(settings)
+        self.settings: dict[str, Any] = settings.settings_of_predictions if sam is None else asdict(settings)
         self.protocol = settings.protocol_of_predictions if sam is None else settings.protocol
         self.watch = Stopwatch(torch.device("cpu") if sam is None else sam.device)
         self._settings, self._data, self._maps = settings, data, maps
@@ -107,7 +107,7 @@ class EdgesTask:
         return {
             "metrics": model,
             "standard_errors": model_errors,
-            "errors_are": f"over the images: bootstrap, {self._settings.bootstrap} draws",
+            "errors_are": _errors_are(self._settings.bootstrap),
             "floors": metrics,
             "floor_standard_errors": errors,
             "verdict": summary.verdict(model, metrics),
@@ -136,3 +136,7 @@ class EdgesTask:
 
     def _counted(self, soft: Map, item: EdgeImage) -> EdgeCounts:
         return summary.counted(soft, item.boundaries, self._settings.thresholds)
+
+
+def _errors_are(draws: int) -> str:
+    return f"over the images: bootstrap, {draws} draws" if draws else "not computed: bootstrap=0"

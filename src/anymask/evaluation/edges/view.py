@@ -66,7 +66,7 @@ def _against_floors(results: Results) -> view.Block:
 def chart(results: Results) -> view.Lines:
     """Precision over recall, the model's first; a threshold at which nothing is drawn has no place on a curve."""
     curves = [
-        view.Curve(name, tuple((r, p, 0.0) for r, p in own["curve"] if r or p), dots=False)
+        view.Curve(_called(name, results), tuple((r, p, 0.0) for r, p in own["curve"] if r or p), dots=False)
         for name, own in results["details"].items()
     ]
     return view.Lines(
@@ -83,7 +83,7 @@ def chart(results: Results) -> view.Lines:
 def _operating_points(results: Results) -> view.Table:
     rows = [
         view.Row(
-            name,
+            _called(name, results),
             (
                 shown(own["ods_threshold"]),
                 *(shown(own[key]) for key in ("ods_recall", "ods_precision", "ois_recall", "ois_precision")),
@@ -94,6 +94,10 @@ def _operating_points(results: Results) -> view.Table:
     ]
     columns = ("where ODS and OIS are", "ODS threshold", "recall", "precision", "OIS recall", "precision")
     return view.Table(columns=columns, rows=tuple(rows), caption=view.sample_said(results))
+
+
+def _called(name: str, results: Results) -> str:
+    return view.ours(results, name) if name == "model" else name
 
 
 def _pictures(records: Sequence[Record], find: pictures.Find, maps: Path) -> view.Block:

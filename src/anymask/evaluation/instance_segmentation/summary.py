@@ -31,6 +31,11 @@ HEADLINES = ("ap", "aps", "apm", "apl")
 EACH = 3  # best, median and worst images that a report shows
 ERRORS_ARE = "over images: the standard deviation over {} draws of as many images, with repetitions (bootstrap)"
 
+NO_DETECTION: Verdict = {
+    "beats_every_floor": None,
+    "sentence": "There was no detection on these images: nothing was measured.",
+}
+
 RECALLS = tuple(f"AR@{limit}" for limit in LIMITS.values())
 """With as many detections as count."""
 
@@ -83,7 +88,7 @@ def numbers(
         "errors_are": ERRORS_ARE.format(settings.bootstrap) if settings.bootstrap else "not computed: bootstrap=0",
         "floors": floors,
         "floor_standard_errors": {floor: errors[floor] for floor in settings.floors},
-        "verdict": verdict(values["model"], floors),
+        "verdict": verdict(values["model"], floors) if any(record["scores"] for record in records) else NO_DETECTION,
         "counts": _counts(records, objects) | _left_out(detections),
         "details": {
             "benchmark": benchmark,

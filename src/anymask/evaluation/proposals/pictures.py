@@ -51,7 +51,12 @@ def draw_extremes(records: Sequence[Record], find: Find) -> Shown:
     middle = (len(ranked) - each) // 2
     chosen = [ranked[:each], ranked[middle : middle + each], ranked[::-1][:each]]
     samples = find({_name(record) for group in chosen for _, record in group})
-    return Shown(*([_picture(record, recall, samples[_name(record)]) for recall, record in group] for group in chosen))
+    return Shown(
+        *(
+            [_picture(record, recall, samples[_name(record)]) for recall, record in group if _name(record) in samples]
+            for group in chosen
+        )
+    )
 
 
 def draw(record: Record, sample: Sample) -> UInt8[np.ndarray, "h w 3"]:

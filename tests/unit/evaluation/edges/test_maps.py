@@ -54,6 +54,11 @@ def write_several(path: Path) -> None:
         np.savez(file, a=SOFT)
 
 
+def write_header(path: Path, shape: tuple[int, ...]) -> None:
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+
+
 @pytest.mark.parametrize(
     ("name", "write", "step"),
     [
@@ -83,6 +88,9 @@ def test_every_form(tmp_path: Path, name: str, write: Callable[[Path], object], 
         ("m.npy", lambda path: np.save(path, np.zeros((2, 3, 1))), r"float64 \(2, 3, 1\), not fractions in two"),
         ("m.npy", lambda path: np.save(path, np.array([{}])), "cannot be read"),
         ("m.npy", write_several, "cannot be read"),
+        ("m.npy", lambda path: write_header(path, (10**7, 10**7)), "cannot be read: Unable to allocate"),
+        ("m.npy", lambda path: write_header(path, (10**20, 2)), "cannot be read"),
+        ("m.npy", lambda path: write_header(path, (-3, 2)), "cannot be read"),
         ("m.npy", lambda path: np.save(path, SOFT * 255), "values from 0.0 to 255.0: those of an edge map are"),
         ("m.npy", lambda path: np.save(path, SOFT - 0.1), "values from -0.1 to 0.9"),
         ("m.npy", lambda path: np.save(path, SOFT * np.nan), "values from nan to nan"),
@@ -115,6 +123,8 @@ def test_a_folder_of_maps_in_different_forms(tmp_path: Path) -> None:
     ("spoil", "sentence"),
     [
         (lambda folder: (folder / "2.npy").unlink(), "one map for each of 2 images; missing: 2$"),
+        (lambda folder: (folder / "2.npy").rename(folder / "2.NPY"), r"missing: 2; of another .* \.mat: 2\.NPY$"),
+        (lambda folder: [(folder / "2.npy").rename(folder / "2.jpg"), (folder / "1.txt").touch()], r"\.mat: 2\.jpg$"),
         (lambda folder: np.save(folder / "3.npy", SOFT), "without an image: 3$"),
         (lambda folder: (folder / "1.npy").rename(folder / "0.npy"), "missing: 1; without an image: 0$"),
         (lambda folder: np.save(folder / "1.npy", SOFT * 3), "1.npy has values from 0.0 to 3.0"),

@@ -24,7 +24,8 @@ PROJECT = Path(__file__).resolve().parents[4]
         ("thresholds", 0, "thresholds must be 1 or more, not 0"),
         ("box_nms_thresh", 0.0, "box_nms_thresh must lie above 0 and up to 1, not at 0.0"),
         ("box_nms_thresh", float("nan"), "not at nan"),
-        ("bootstrap", -3, "bootstrap must be 0 or more draws, not -3"),
+        ("bootstrap", -3, "bootstrap=-3: a standard error takes two draws or more, or 0 for none"),
+        ("bootstrap", 1, "bootstrap=1: a standard error takes two draws or more, or 0 for none"),
         ("floors", ("sobel", "roberts"), "unknown floor 'roberts': there are sobel, canny"),
     ],
 )
@@ -50,6 +51,13 @@ def test_the_protocol_names_what_a_number_depends_on() -> None:
     others = [replace(Edges(), **{k: v}).protocol_of_predictions for k, v in OTHERS.items() if k != "thresholds"]
     assert {Edges().protocol_of_predictions} == set(others)
     assert Edges(thresholds=5).protocol_of_predictions != Edges().protocol_of_predictions
+
+
+def test_settings_of_predictions_are_those_that_were_used() -> None:
+    assert Edges(floors=(), thresholds=5).settings_of_predictions == {"thresholds": 5, "floors": (), "bootstrap": 200}
+    with_floor = Edges(floors=("canny",), keep="8bit", maps=EdgeMaps(radius=2)).settings_of_predictions
+    assert with_floor.keys() == {"thresholds", "floors", "bootstrap", "maps", "keep"}
+    assert (with_floor["keep"], with_floor["maps"]["radius"]) == ("8bit", 2)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +92,11 @@ def test_what_official_weights_must_reach() -> None:
     (expected,) = published.expected
     results: Any = {
         "checkpoint": {"sha256": expected.sha256},
+        "image_size": 1024,
+        "limit": None,
+        "data": {"name": "BSDS500 test"},
         "counts": {"images": 200},
+        "details": {},
         "settings": asdict(Edges()),
         "metrics": {},
     }

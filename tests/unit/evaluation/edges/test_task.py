@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,22 @@ def test_the_maps_of_a_model_can_be_read_again(sam: Sam, data: EdgeSet, tmp_path
     assert read["protocol"] == SMALL.protocol_of_predictions != drawn["protocol"]
     assert read["data"]["predictions"] == "maps"
     assert read["data"]["predictions_fingerprint"]
+    assert read["settings"].keys() == {"thresholds", "floors", "bootstrap", "maps", "keep"} < drawn["settings"].keys()
     assert read["checkpoint"] is None
     assert read["counts"]["masks"] == 0
     assert (tmp_path / "a/maps/1.npy").read_bytes() == (tmp_path / "b/maps/1.npy").read_bytes()
+
+
+def test_without_draws_no_error_is_said_to_be_computed(sam: Sam, data: EdgeSet, tmp_path: Path) -> None:
+    settings = replace(SMALL, bootstrap=0, floors=())
+    (image,) = (image for image in data.read(limit=1) if isinstance(image, EdgeImage))
+    records = model_of(sam, data, tmp_path, settings).records_of(image)
+    without, drawn = (
+        model_of(sam, data, tmp_path, replace(settings, bootstrap=draws)).numbers(records, 1) for draws in (0, 5)
+    )
+    assert without["errors_are"] == "not computed: bootstrap=0"
+    assert set(without["standard_errors"].values()) == {None}
+    assert drawn["errors_are"] == "over the images: bootstrap, 5 draws"
 
 
 def test_predictions_that_do_not_fit(data: EdgeSet, tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def test_the_section_needs_the_results_alone(evaluated: tuple[EdgesTask, Path, R
     assert shown.tiles[0].value == f"{results['metrics']['ods']:.3f}"[1:]
     assert [block.title for block in shown.blocks] == ["Model and floors", "Published numbers"]
     floors, points = shown.blocks[0].tables
-    assert [row.name for row in floors.rows] == [row.name for row in points.rows] == ["model", "sobel", "canny"]
+    names = ["the predictions", "sobel", "canny"]
+    assert [row.name for row in floors.rows] == [row.name for row in points.rows] == names
     rows = {row.name: row.cells for row in shown.blocks[1].tables[0].rows}
     assert rows["SAM ViT-H"][:5] == ("BSDS500 test", ".768", ".786", ".794", ".928")
     assert "a recall of .7235 and a precision of .9014" in rows["people"][5]

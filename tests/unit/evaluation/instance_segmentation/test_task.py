@@ -114,6 +114,15 @@ def test_of_some_images_only_these_count(bands: Bands, sam: Sam, tmp_path: Path)
     assert (results["counts"]["images"], results["counts"]["objects"], results["counts"]["detections"]) == (2, 4, 2)
 
 
+def test_without_any_detection_on_its_images_there_is_no_verdict(bands: Bands, sam: Sam) -> None:
+    task = InstanceSegmentationTask(FEW, bands.open(), bands.detections, sam)
+    a, b, _ = (task.records_of(item) for item in _items(task))
+    verdict = task.numbers(b, 1)["verdict"]
+    assert verdict["beats_every_floor"] is None
+    assert verdict["sentence"] == "There was no detection on these images: nothing was measured."
+    assert task.numbers([*a, *b], 2)["verdict"]["beats_every_floor"] is not None
+
+
 def test_a_photograph_that_cannot_be_read_is_skipped(bands: Bands, sam: Sam, tmp_path: Path) -> None:
     (bands.folder / "photos" / "c.jpg").write_bytes(b"nothing")
     task = InstanceSegmentationTask(FEW, bands.open(), bands.detections, sam)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from anymask.evaluation.point_to_mask.task import PointToMaskTask
 from anymask.evaluation.results import Results
 from anymask.inference.predictor import Predictor
 from anymask.models.sam import Sam
+from anymask.structures import Sample, Skipped
 
 TASK = PointToMask(clicks=6, report_at=(1, 2, 3), floors=("disc",))
 CHANGING = ("date", "latency_ms")
@@ -118,3 +120,37 @@ def test_the_checkpoint_is_told_by_its_hash(sam: Sam, shards: ShardSet, tmp_path
     results = run(sam, shards, tmp_path / "out", checkpoint=weights, limit=1)
     assert results["checkpoint"] is not None
     assert results["checkpoint"]["sha256"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_limit_that_leaves_nothing_out_is_none(sam: Sam, shards: ShardSet, tmp_path: Path) -> None:
+    assert run(sam, shards, tmp_path, limit=4)["limit"] is None
+
+
+def test_another_model_frame_is_another_evaluation(sam: Sam, shards: ShardSet, tmp_path: Path) -> None:
+    run(sam, shards, tmp_path, image_size=64)
+    with pytest.raises(UserError, match="differs in image_size"):
+        run(sam, shards, tmp_path, image_size=128)
+
+
+def test_what_was_finished_before_keeps_its_circumstances(sam: Sam, shards: ShardSet, tmp_path: Path) -> None:
+    first = run(sam, shards, tmp_path)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "commit": "then", "hardware": "there"}))
+    again = run(sam, shards, tmp_path)
+    assert (again["commit"], again["hardware"]) == ("then", "there")
+    assert again["latency_ms"] == first["latency_ms"] != {}
+
+
+def test_an_image_that_was_lost_since_counts_no_more(sam: Sam, shards: ShardSet, tmp_path: Path) -> None:
+    class Lossy(PointToMaskTask):
+        def items(self, *, limit: int | None, rank: int, world: int) -> Iterator[Sample | Skipped]:
+            for item in super().items(limit=limit, rank=rank, world=world):
+                yield Skipped(item.shard, item.key, "gone") if item.key == "a" else item
+
+    whole = run(sam, shards, tmp_path)
+    results = running.run(Lossy(TASK, ShardSamples(shards), sam), tmp_path, checkpoint="random weights", progress=False)
+    assert results is not None
+    assert results["counts"]["images"] == whole["counts"]["images"] - 1
+    assert results["counts"]["masks"] == whole["counts"]["masks"] - 2
+    assert results["counts"]["empty_masks"] == 1
+    assert results["counts"]["skipped_images"] == 2
