@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,3 +115,88 @@ def test_stopped_processes_are_taken_up_by_another_number_of_them(tmp_path: Path
     alone.append(("a.tar", "c"), records("c", 2))
     alone.merge()
     assert [record["image"] for record in read_records(tmp_path / "records.jsonl")] == ["a", "b", "c", "c"]
+
+
+def line(image: str, told: list[int]) -> str:
+    return f'{{"shard": "a.tar", "image": "{image}", "records": {told}}}\n'
+
+
+def file_of(path: Path, *lines: str) -> None:
+    path.write_text("".join([json.dumps(IDENTITY) + "\n", *lines]))
+
+
+def test_the_merged_file_byte_by_byte(tmp_path: Path) -> None:
+    file_of(tmp_path / "records.1.jsonl", line("b", [1]), line("d", [1, 1]), line("c", [1]).rstrip("\n"))
+    file_of(tmp_path / "records.2.jsonl", line("d", [2]), line("a", []), line("b", [22, 22]))
+    file_of(tmp_path / "records.jsonl", line("b", [0]), line("e", [0]), line("e", [10, 0]), line("f", [0])[:-3])
+    Journal(tmp_path, IDENTITY).merge()
+    lines = [line("a", []), line("b", [0]), line("c", [1]), line("d", [2]), line("e", [10, 0])]
+    assert (tmp_path / "records.jsonl").read_text() == json.dumps(IDENTITY) + "\n" + "".join(lines)
+
+
+def test_a_file_that_lacks_the_end_of_its_last_line_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    file_of(path, line("b", [1]), line("a", [2]).rstrip("\n"))
+    file_of(tmp_path / "records.1.jsonl", line("b", [3]))  # does not reach into the other's file
+    Journal(tmp_path, IDENTITY).append(("a.tar", "c"), [4])
+    assert path.read_text().splitlines(keepends=True)[1:] == [line("b", [1]), line("a", [2]), line("c", [4])]
+
+
+def peak(of: Callable[[], Any]) -> int:
+    """Bytes that were held at once."""
+    tracemalloc.start()
+    try:
+        of()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_records_of_all_images_are_never_held_at_once(tmp_path: Path) -> None:
+    of_an_image = 20_000
+    for rank in (0, 1):
+        journal = Journal(tmp_path, IDENTITY, rank=rank)
+        for number in range(40):
+            journal.append(("a.tar", f"{rank}-{number}"), ["x" * of_an_image])
+    few = 10 * of_an_image  # of the 80; a line is there as bytes, text and records
+    assert peak(lambda: Journal(tmp_path, IDENTITY)) < few
+    assert peak(Journal(tmp_path, IDENTITY).merge) < few
+    assert len(read_records(tmp_path / "records.jsonl")) == 80
+
+
+@pytest.mark.parametrize(
+    "first", [b"[1]", b"null", b"3", b'"text"', b"{}", b'{"a": 1}', b"\xff\xfe\x00", b'{"schema": "\xe9']
+)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_first_line_of_another_form_is_of_another_evaluation(tmp_path: Path, first: bytes, rank: int) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(first + b"\n")
+    with pytest.raises(UserError, match=r"records.jsonl is of another evaluation"):
+        Journal(tmp_path, IDENTITY, rank=rank)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("records.jsonl", first + b"\n")]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"a": 1}',
+        b"[1]",
+        b"null",
+        b"",
+        b"\xff\xfe",
+        b'{"shard": "a.tar", "image": "\xe9", "records": []}',
+        b'{"shard": "a.tar", "image": 3, "records": []}',
+        b'{"shard": ["a.tar"], "image": "b", "records": []}',
+        b'{"shard": "a.tar", "image": "b", "records": {"c": 1}}',
+        b'{"shard": "a.tar", "image": "b"}',
+    ],
+)
+def test_an_image_of_another_form_ends_the_reading(tmp_path: Path, odd: bytes) -> None:
+    path = tmp_path / "records.jsonl"
+    file_of(path, line("a", [1]))
+    whole = path.read_bytes()
+    path.write_bytes(whole + odd + b"\n" + line("z", [2]).encode())
+    assert read_records(path) == [1]
+    journal = Journal(tmp_path, IDENTITY)
+    assert [("a.tar", image) in journal for image in "abz"] == [True, False, False]
+    assert path.read_bytes() == whole

@@ -64,7 +64,7 @@ def test_a_curve_ends_where_nothing_is_drawn(evaluated: tuple[EdgesTask, Path, R
     results["details"]["sobel"]["curve"][-2:] = [[0, 0], [0, 0]]
     (chart,) = section(tmp_path, results, [], PublishedFile(), None).blocks[0].charts
     curves: dict[str, Any] = {curve.name: curve.points for curve in chart.curves}  # type: ignore[union-attr]
-    assert (len(curves["model"]), len(curves["sobel"])) == (9, 7)
+    assert (len(curves["the predictions"]), len(curves["sobel"])) == (9, 7)
     recall, precision = results["details"]["model"]["curve"][3]
     assert curves["model"][3] == (recall, precision, 0)
 
