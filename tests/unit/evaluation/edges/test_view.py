@@ -66,7 +66,7 @@ def test_a_curve_ends_where_nothing_is_drawn(evaluated: tuple[EdgesTask, Path, R
     curves: dict[str, Any] = {curve.name: curve.points for curve in chart.curves}  # type: ignore[union-attr]
     assert (len(curves["the predictions"]), len(curves["sobel"])) == (9, 7)
     recall, precision = results["details"]["model"]["curve"][3]
-    assert curves["model"][3] == (recall, precision, 0)
+    assert curves["the predictions"][3] == (recall, precision, 0)
 
 
 def test_the_pictures_are_of_the_best_and_the_worst(evaluated: tuple[EdgesTask, Path, Results]) -> None:
