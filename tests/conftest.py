@@ -12,7 +12,7 @@ import pytest
 import simplejpeg
 import torch
 
-from anymask.data.shards import ShardWriter
+from anymask.data.shard_writer import ShardWriter
 from anymask.masks import encode, rle_to_json
 from anymask.structures import Source
 

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from anymask.data.bsds import ground_truth
 from anymask.data.edge_sets import BsdsFolder, parse_boundaries
-from anymask.data.packing import command_line
+from anymask.data.preparing import command_line
 from anymask.data.records import BadSample, RawSample
-from anymask.data.shards import ShardWriter
+from anymask.data.shard_writer import ShardWriter
 from anymask.errors import UserError
 from anymask.masks import encode, rle_to_json
 
 
 def main() -> None:
     """Pack, and say what was packed."""
-    parser = command_line(__doc__ or "")
+    parser = command_line(__doc__)
     parser.add_argument("--bsds", type=Path, required=True, help="folder with images and groundTruth")
     arguments = parser.parse_args()
     try:

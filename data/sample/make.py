@@ -26,7 +26,7 @@ import simplejpeg
 from jaxtyping import Bool, Float, Int
 
 from anymask.data.packing import annotation
-from anymask.data.shards import ShardWriter
+from anymask.data.shard_writer import ShardWriter
 from anymask.errors import UserError
 from anymask.masks import encode
 from anymask.structures import Source

@@ -23,7 +23,6 @@ from unittest import mock
 
 import hydra
 import lightning as L
-import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import WandbLogger
@@ -31,21 +30,21 @@ from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from anymask import evaluating
 from anymask.atomic import write_atomically
 from anymask.configuration import typed
 from anymask.data.datamodule import ShardsDataModule
 from anymask.data.mixture import Mixture
 from anymask.data.samples import ShardSamples
-from anymask.data.shards import ShardSet, name_of
+from anymask.data.shards import ShardSet
+from anymask.data.storage import Pipes
 from anymask.data.transforms import ToExample
 from anymask.errors import UserError
-from anymask.evaluation.comparison import write_comparison
-from anymask.evaluation.ranks import Ranks
 from anymask.evaluation.results import Results
 from anymask.models import checkpoints
 from anymask.models.sam import Sam, build
 from anymask.settings import Draw, Evaluation, Training
-from anymask.suite import measure, run_suite
+from anymask.suite import measure
 from anymask.training.checkpointing import newest_checkpoint, remove_parts
 from anymask.training.csv_log import CsvLog
 from anymask.training.run import fit
@@ -68,7 +67,7 @@ def train(cfg: DictConfig) -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF / "evaluate"), config_name="evaluate")
 def evaluate(cfg: DictConfig) -> None:
     """Measure a checkpoint by one task of the suite or by all, or lay results side by side."""
-    _answer_mistakes(lambda: _evaluate(cfg))
+    _answer_mistakes(lambda: evaluating.evaluate(typed(cfg, Evaluation), published=_published()))
 
 
 def _answer_mistakes(program: Callable[[], None]) -> None:
@@ -106,72 +105,10 @@ def _train(cfg: DictConfig) -> None:
         _summarise(results, settings.name, folder, final, time.monotonic() - begin)
 
 
-def _evaluate(cfg: DictConfig) -> None:
-    settings = typed(cfg, Evaluation)
-    if settings.compare:
-        folder = Path(settings.out or "outputs/evaluate")
-        _check_folder(folder)
-        write_comparison(folder, [Path(path) for path in settings.compare])
-        print(f"comparison: {folder / 'compare.html'}")
-        return
-    folder = Path(settings.out) if settings.out else _folder_of(settings)
-    _check_folder(folder)
-    sam = None
-    if settings.checkpoint:
-        sam = checkpoints.load(Path(settings.checkpoint), image_size=settings.image_size).to(_device(settings.device))
-    with Ranks.joined() as ranks:
-        found = run_suite(settings, sam, folder, published=_published(), ranks=ranks)
-    for name, results in found.items():
-        print(f"{name.replace('_', ' ')}: {_shown(results)}")
-    if found:
-        print(f"report: {folder / 'report.html'}")
-
-
-def _folder_of(settings: Evaluation) -> Path:
-    """Where results go by default; every run has a final.ckpt, so its name stands before that of the file."""
-    told = []
-    if settings.checkpoint:
-        path = Path(settings.checkpoint).resolve()
-        told += [path.parents[1].name] if path.parent.name == "checkpoints" else []
-        told.append(path.stem)
-    told.append("_".join(settings.tasks) if len(settings.tasks) == 1 else "suite")
-    if len(settings.tasks) == 1:
-        told.append(_name_of_data(Path(settings.predictions or settings.data_for(settings.tasks[0]))))
-    return Path("outputs", "evaluate", "_".join(told).replace(" ", "_"))
-
-
-def _name_of_data(path: Path) -> str:
-    """A folder's, that of the folder of some tars, or a file's without its ending."""
-    return name_of(path.parent if path.suffix == ".tar" else path.with_suffix("") if path.suffix == ".json" else path)
-
-
-def _check_folder(folder: Path) -> None:
-    """Raises UserError where ``out`` cannot be a folder, before anything is loaded."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir():
-        raise UserError(f"out={str(folder)!r} cannot be a folder: {there} is a file")
-
-
 def _published() -> Path | None:
     """The folder of what others printed; a wheel has none."""
     folder = CONF.parent / "eval"
     return folder if folder.is_dir() else None
-
-
-def _device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one; of several processes on a machine each has a GPU of its own."""
-    kind = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    if kind == "cuda" and torch.cuda.is_available():
-        if Ranks.local() >= torch.cuda.device_count():
-            raise UserError(
-                f"device={name!r}: this is process {Ranks.local() + 1} of the machine, and it has "
-                f"{torch.cuda.device_count()} GPU: start no more processes than GPUs, or say device=cpu"
-            )
-        kind = f"cuda:{Ranks.local()}"
-    try:
-        return torch.zeros(1, device=kind).device
-    except (RuntimeError, AssertionError) as error:  # the second of a torch without CUDA
-        raise UserError(f"device={name!r} cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def _summarise(results: Results, name: str, folder: Path, checkpoint: Path, seconds: float) -> None:
@@ -185,14 +122,9 @@ def _summarise(results: Results, name: str, folder: Path, checkpoint: Path, seco
     }
     text = json.dumps(summary, indent=2) + "\n"
     write_atomically(folder / "summary.json", lambda part: part.write_text(text))
-    print(_shown(results))
+    print(evaluating.shown(results))
     print(f"report: {folder / 'report' / 'report.html'}")
     print(f"checkpoint: {checkpoint}")
-
-
-def _shown(results: Results) -> str:
-    there = {name: value for name, value in results["metrics"].items() if value is not None}
-    return "  ".join(f"{name} {value:.3f}" for name, value in there.items())
 
 
 def _resumed(cfg: DictConfig) -> tuple[Path, DictConfig]:
@@ -273,7 +205,8 @@ def _data(settings: Training, sam: Sam) -> ShardsDataModule:
     own = settings.data
     if own.draw:
         _draw_where_absent(own.draw, [own.held_out, *(part.path for part in own.train)])
-    shards = [ShardSet.open(part.path, source=part.source) for part in own.train]
+    pipes = Pipes(own.pipes.programs, Path(own.pipes.copies) if own.pipes.copies else None)
+    shards = [ShardSet.open(part.path, source=part.source, pipes=pipes) for part in own.train]
     transform = ToExample(
         image_size=sam.image_size,
         loss_size=own.transform.loss_size or sam.mask_size,
@@ -283,7 +216,7 @@ def _data(settings: Training, sam: Sam) -> ShardsDataModule:
     )
     return ShardsDataModule(
         Mixture.of(shards, oversample=own.oversample, weights=[part.weight for part in own.train]),
-        ShardSet.open(own.held_out),
+        ShardSet.open(own.held_out, pipes=pipes),
         transform,
         own.loading,
         batches=settings.trainer.batches,

@@ -13,6 +13,7 @@ from anymask.errors import UserError
 from anymask.evaluation.edges.protocol import Edges
 from anymask.evaluation.instance_segmentation.protocol import InstanceSegmentation
 from anymask.evaluation.point_to_mask.protocol import PointToMask
+from anymask.evaluation.point_to_mask.sets import SETS
 from anymask.evaluation.proposals.protocol import Proposals
 from anymask.evaluation.task import TASKS, TaskName
 from anymask.losses import LossWeights
@@ -68,6 +69,14 @@ class TrainSet:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AllowedPipes:
+    """Programs that a ``pipe:`` address may run, and the folder that keeps what they print."""
+
+    programs: tuple[str, ...]
+    copies: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Draw:
     """A program that writes a folder of shards when they are first needed."""
 
@@ -92,6 +101,7 @@ class Data:
     draw: Draw | None
     train: list[TrainSet]
     held_out: str
+    pipes: AllowedPipes
     oversample: dict[Source, float]
     transform: Transform
     loading: Loading
@@ -153,6 +163,7 @@ class Evaluation:
 
     checkpoint: str | None
     data: str | None
+    root: str | None
     images: str | None
     detections: str | None
     predictions: str | None
@@ -173,6 +184,11 @@ class Evaluation:
     def tasks(self) -> list[TaskName]:
         """Those that were chosen."""
         return [name for name in TASKS if getattr(self, name) is not None]
+
+    @property
+    def is_over_sets(self) -> bool:
+        """Whether point-to-mask is measured on all of the paper's sets that are at hand."""
+        return "point_to_mask" in self.tasks and self.data_for("point_to_mask") == SETS
 
     def data_for(self, task: TaskName) -> str:
         """Raises UserError where nothing was said."""
@@ -197,8 +213,20 @@ class Evaluation:
                 raise UserError(f"data_of.{name}={path!r} is for task={name}: leave it out, or name that task")
         if self.predictions is not None and self.tasks == ["edges"] and self.checkpoint is not None:
             raise UserError(f"checkpoint={self.checkpoint!r} draws no map where predictions are given: leave it out")
+        self._check_sets()
         if self.images is not None and not any(self.data_for(task).endswith(".json") for task in self.tasks):
             raise UserError(f"images={self.images!r} is for data in COCO's form, a .json: leave it out")
+
+    def _check_sets(self) -> None:
+        """Raises UserError where the paper's sets of point-to-mask, or their folder, are given to anything else."""
+        if self.root is not None and not self.is_over_sets:
+            raise UserError(f"root={self.root!r} is for data={SETS}: leave it out, or say data={SETS}")
+        for task in self.tasks:
+            if task != "point_to_mask" and self.data_for(task) == SETS:
+                raise UserError(
+                    f"data={SETS!r} is for task=point_to_mask: name other data for {task} "
+                    f"(with task=all: data_of.point_to_mask={SETS})"
+                )
 
     def _needed(self) -> list[tuple[str, bool]]:
         needs_model = self.predictions is None or self.tasks != ["edges"]

@@ -31,7 +31,6 @@ SMALL = [
     "optim=adamw",
     "data=shards",
     "data.loading.validation_images=2",
-    "data.loading.shuffle_buffer=4",
     "data.loading.images_per_batch=1",
     "data.loading.workers=1",
     "trainer.accelerator=cpu",

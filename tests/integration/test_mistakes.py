@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import anymask
-from anymask.data.shards import ShardWriter
+from anymask.data.shard_writer import ShardWriter
 
 Run = Callable[..., str]
 

@@ -29,8 +29,8 @@ class Loading:
 
     images_per_batch: Annotated[int, Meta(ge=1)] = 2
     workers: Annotated[int, Meta(ge=0)] = 2
-    shuffle_buffer: Annotated[int, Meta(ge=1)] = 100  # samples of each part of the mixture that wait to be drawn
     max_bad_share: float = 0.05  # of all samples; more of them that cannot be used end the run
+    epoch_samples: Annotated[int, Meta(ge=1)] | None = None  # when what was drawn is told; default: all
     validation_images: Annotated[int, Meta(ge=1)] = 40  # the first of the held-out ones
 
 
@@ -66,7 +66,6 @@ class ShardsDataModule(L.LightningDataModule):
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
             workers=loading.workers,
-            shuffle_buffer=loading.shuffle_buffer,
             max_bad_share=loading.max_bad_share,
         )
         pin_memory = torch.cuda.is_available()

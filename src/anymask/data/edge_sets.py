@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,10 +22,10 @@ from jaxtyping import Bool, UInt8
 
 from anymask import masks
 from anymask.data.bsds import ground_truth
-from anymask.data.packing import files_by_stem, pair
+from anymask.data.folders import files_by_stem, pair
 from anymask.data.records import BadSample, RawSample, decode_image
 from anymask.data.samples import Name
-from anymask.data.shards import MANIFEST, ShardError, ShardSet, read_all, read_shard
+from anymask.data.shards import MANIFEST, Records, ShardSet
 from anymask.errors import UserError
 from anymask.structures import Skipped
 
@@ -89,7 +88,7 @@ class BsdsFolder:
         for file in (*images.values(), *boundaries.values()):
             if not _is_utf8(file.name):
                 raise UserError(f"a file's name is not UTF-8: {str(file)!a}")
-        return cls(_name_of(photographs), tuple(pair(images, boundaries)))
+        return cls(_name_of(photographs), tuple(pair(images, boundaries).values()))
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -124,9 +123,9 @@ class EdgeShards:
 
     @classmethod
     def open(cls, path: str) -> EdgeShards:
-        """Reads the shards once for their keys; raises UserError where two are the same, or one is no file's name."""
+        """Raises UserError where two records have one key, or a key cannot be the name of a file."""
         shards = ShardSet.open(path)
-        keys = tuple(record.key for record in read_all(shards) if isinstance(record, RawSample))
+        keys = tuple(key for _, key in Records(shards.shards, shards.default_source).names())
         if doubles := [key for key, number in Counter(keys).items() if number > 1]:
             raise UserError(f"{path} has two records of the name {doubles[0]!r}")
         if strange := [key for key in keys if not _is_file_name(key)]:
@@ -144,20 +143,17 @@ class EdgeShards:
         return self.shards.samples.total()
 
     def read(self, *, limit: int | None = None, rank: int = 0, world: int = 1) -> Iterator[EdgeImage | Skipped]:
-        for number, record in enumerate(read_all(self.shards)):
-            if limit is not None and number >= limit:
-                return
-            if number % world == rank:
-                yield record if isinstance(record, Skipped) else _parsed(record)
+        records = Records(self.shards.shards, self.shards.default_source)
+        for number in range(len(records))[:limit][rank::world]:
+            record = records.read(number)
+            yield record if isinstance(record, Skipped) else _parsed(record)
+        records.close()
 
     def find(self, names: set[Name]) -> dict[Name, EdgeImage]:
-        found = {}
-        for shard in self.shards.shards:
-            with suppress(ShardError):  # what is wanted lies before the damage: it was read before
-                for raw in read_shard(shard.url):
-                    if (Path(raw.shard).name, raw.key) in names:
-                        found[Path(raw.shard).name, raw.key] = parse_boundaries(raw)
-        return found
+        records = Records(self.shards.shards, self.shards.default_source)
+        read = {name: records.read(number) for number, name in enumerate(records.names()) if name in names}
+        records.close()
+        return {name: parse_boundaries(raw) for name, raw in read.items() if isinstance(raw, RawSample)}
 
 
 def open_edge_set(data: str) -> BsdsFolder | EdgeShards:

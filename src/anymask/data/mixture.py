@@ -1,29 +1,32 @@
-"""The endless order of training samples: a weighted mixture of shuffled streams, the same for the same seed.
+"""The endless order of training samples: a weighted mixture of shuffled passes, the same for the same seed.
 
-    shard sets ──one stream per set and source──> draws by weight ──> records ──> (data/stream.py)
+    shard sets ──one part per set and source──> Order: draw n is record r of part p ──> (data/dealing.py: who reads it)
 
-A *slot* is one worker of one rank. Each slot has its own draws: shards are dealt to the slots anew for every pass over
-a stream, so that a pass shows every sample to exactly one slot; where there are fewer shards than slots, slots share a
-shard by turns. All of it is arithmetic on whole numbers: to go on after 100,000 draws nothing is read but the shards
-whose samples are still waiting in the shuffle buffer.
+The order knows nothing of processes and workers: how many there are changes who reads a sample, and never which come
+next. It is arithmetic on whole numbers, so that to go on after 20 million draws takes a second and reads nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from bisect import bisect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import lru_cache
 from pathlib import Path
 
-from anymask.data.records import RawSample
-from anymask.data.shards import Shard, ShardError, ShardSet, records_of_source
-from anymask.errors import UserError
-from anymask.structures import SOURCES, Skipped, Source
+import numpy as np
+from jaxtyping import Int
 
-__all__ = ["Draws", "Mixture", "MixturePart", "seeded"]
+from anymask.data.permutation import Permutation
+from anymask.data.shards import Records, Shard, ShardSet
+from anymask.errors import UserError
+from anymask.structures import SOURCES, Source
+
+__all__ = ["Draw", "Mixture", "MixturePart", "Order", "seeded"]
+
+BLOCK = 2**14
+"""Draws whose parts are chosen at once; a part of the order, so that it may not be changed."""
 
 
 def seeded(*parts: object) -> random.Random:
@@ -46,6 +49,10 @@ class MixturePart:
     @property
     def label(self) -> str:
         return f"{self.name}/{self.source}"
+
+    def records(self) -> Records:
+        """All of them, by number."""
+        return Records(self.shards, self.default_source, source=self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,127 +112,63 @@ def _streams_of(sets: Sequence[ShardSet]) -> list[str]:
     return [f"{folder}:{number}" if number else folder for folder, number in zip(folders, before, strict=True)]
 
 
-class Draws:
-    """The draws of one slot: an endless iterator over records, or over what is wrong with those that cannot be read."""
-
-    def __init__(self, mixture: Mixture, *, seed: int, slot: int, slots: int, buffer: int) -> None:
-        """``buffer`` samples of each part wait to be drawn in random order."""
-        self._bounds = list(accumulate(part.share for part in mixture.parts))[:-1]
-        self._parts = mixture.parts
-        self._random = seeded("mixture", seed, slot, slots)
-        self._streams = [
-            _ShuffledStream(part, seed=seed, slot=slot, slots=slots, buffer=buffer) for part in mixture.parts
-        ]
-        self.number = 0
-
-    def skip(self, number: int) -> None:
-        """Pass over draws without reading anything."""
-        for _ in range(number):
-            self._choose().draw()
-        self.number += number
-
-    def __iter__(self) -> Iterator[tuple[MixturePart, RawSample | Skipped]]:
-        while True:
-            stream = self._choose()
-            self.number += 1
-            yield stream.part, stream.fetch(stream.draw())
-
-    def _choose(self) -> _ShuffledStream:
-        return self._streams[bisect(self._bounds, self._random.random())]
-
-
 @dataclass(frozen=True, slots=True)
-class _Stretch:
-    """The samples of one shard that a slot sees in one pass: every ``step``-th from ``first`` on."""
+class Draw:
+    """One place of the order."""
 
-    begin: int  # number of the first of them in the slot's stream
-    shard: Shard
-    first: int
-    step: int
-    count: int
+    number: int  # in the order, from 0
+    part: int  # of the mixture
+    cycle: int  # pass over the part, from 0: each shows every record of it once
+    record: int  # of the part
 
 
-class _ShuffledStream:
-    """What one slot sees of one part, numbered 0, 1, 2 … over all passes, and drawn through a shuffle buffer."""
+class Order:
+    """What is drawn, from the first sample on: the same for the same mixture and seed, whoever reads it.
 
-    def __init__(self, part: MixturePart, *, seed: int, slot: int, slots: int, buffer: int) -> None:
-        self.part = part
-        self._key = (seed, part.stream)
-        self._slot, self._slots = slot, slots
-        self._random = seeded("buffer", *self._key, slot, slots)
-        self._stretches: list[_Stretch] = []  # those that may still be asked for
-        self._passes = 0
-        self._end = 0  # samples in the passes laid out so far
-        self._buffer = list(range(max(1, buffer)))
-        self._next = len(self._buffer)
-        self._reader: Iterator[tuple[int, RawSample | Skipped]] = iter(())
-        self._read: dict[int, RawSample | Skipped] = {}
-        self._position = -1  # the last number that was read
+    Parts are drawn by chance, with their shares; the records of a part come in passes, each a shuffle of all of them.
+    """
 
-    def draw(self) -> int:
-        """The number of the next sample."""
-        place = self._random.randrange(len(self._buffer))
-        number, self._buffer[place] = self._buffer[place], self._next
-        self._next += 1
-        return number
+    def __init__(self, mixture: Mixture, *, seed: int) -> None:
+        self._parts = mixture.parts
+        self._seed = seed
+        self._bounds = np.cumsum([part.share for part in mixture.parts])[:-1]
+        self._block = -1
+        self._chosen: list[int] = []  # parts of the block's draws
+        self._places: list[int] = []  # how often their parts were drawn before, over all
+        self._before = np.zeros(len(mixture.parts), dtype=np.int64)  # draws of each part before the block
 
-    def fetch(self, number: int) -> RawSample | Skipped:
-        """The record of a number that was drawn. Those that are read on the way and still wait are kept."""
-        if number in self._read:
-            return self._read.pop(number)
-        waiting = set(self._buffer)
-        oldest = min(min(waiting), number)
-        if oldest > self._position + 1 or self._position < 0:
-            self._reader = self._read_from(oldest)
-        for position, record in self._reader:
-            self._position = position
-            if position == number:
-                return record
-            if position >= self._next or position in waiting:
-                self._read[position] = record
-        raise AssertionError("a stream of samples is endless")
+    def draw(self, number: int) -> Draw:
+        """The draw of that number; cheap for numbers that rise, from anywhere."""
+        block, place = divmod(number, BLOCK)
+        if block != self._block:
+            self._go_to(block)
+        part = self._chosen[place]
+        cycle, at = divmod(self._places[place], self._parts[part].samples)
+        return Draw(number, part, cycle, self._shuffled(part, cycle)[at])
 
-    def _read_from(self, number: int) -> Iterator[tuple[int, RawSample | Skipped]]:
-        """Records from the stretch on that holds ``number``; where a shard ends early, the reason in their place."""
-        while True:
-            stretch = self._stretch_of(number)
-            number = stretch.begin
-            end = stretch.begin + stretch.count
-            reason = "the shard holds fewer samples than its manifest says"
-            try:
-                records = records_of_source(stretch.shard, self.part.source, self.part.default_source)
-                for index, raw in enumerate(records):
-                    if index >= stretch.first and (index - stretch.first) % stretch.step == 0:
-                        yield number, raw
-                        number += 1
-                    if number == end:
-                        break
-            except ShardError as error:
-                reason = f"the shard cannot be read on: {error}"
-            while number < end:
-                index = stretch.first + (number - stretch.begin) * stretch.step
-                yield number, Skipped(stretch.shard.url, f"sample {index}", reason)
-                number += 1
+    def _shuffled(self, part: int, cycle: int) -> Permutation:
+        return _permutation(self._parts[part].samples, self._seed, self._parts[part].stream, cycle)
 
-    def _stretch_of(self, number: int) -> _Stretch:
-        while number >= self._end:
-            self._lay_out_pass()
-        self._stretches = [s for s in self._stretches if s.begin + s.count > number]
-        return self._stretches[0]
+    def _go_to(self, block: int) -> None:
+        if block < self._block or self._block < 0:
+            self._block, self._before = 0, np.zeros_like(self._before)
+        for earlier in range(self._block, block):
+            self._before = self._before + np.bincount(self._choices(earlier), minlength=len(self._parts))
+        self._block = block
+        chosen = self._choices(block)
+        places = np.empty(BLOCK, dtype=np.int64)
+        for part, before in enumerate(self._before):
+            of_part = np.flatnonzero(chosen == part)
+            places[of_part] = before + np.arange(len(of_part))
+        self._chosen, self._places = chosen.tolist(), places.tolist()
 
-    def _lay_out_pass(self) -> None:
-        shards = list(self.part.shards)
-        seeded("pass", *self._key, self._passes).shuffle(shards)
-        self._passes += 1
-        before = self._end
-        for index in range(self._slot % len(shards), len(shards), self._slots):
-            sharing = len(range(index % len(shards), self._slots, len(shards))) if len(shards) < self._slots else 1
-            turn = self._slot // len(shards) if len(shards) < self._slots else 0
-            count = len(range(turn, shards[index].samples[self.part.source], sharing))
-            self._stretches.append(_Stretch(self._end, shards[index], turn, sharing, count))
-            self._end += count
-        if self._end == before:
-            raise UserError(
-                f"{self.part.label} has too few samples ({self.part.samples} in {len(shards)} shards)"
-                f" for {self._slots} loader workers: use fewer workers or more shards"
-            )
+    def _choices(self, block: int) -> Int[np.ndarray, " draws"]:
+        """Parts of a block's draws."""
+        key = int.from_bytes(hashlib.sha256(repr(("mixture", self._seed, block)).encode()).digest()[:16])
+        chances = np.random.Generator(np.random.Philox(key=key)).random(BLOCK)
+        return np.searchsorted(self._bounds, chances, side="right")
+
+
+@lru_cache(maxsize=256)  # of the passes that are being read
+def _permutation(length: int, seed: int, stream: str, cycle: int) -> Permutation:
+    return Permutation(length, "pass", seed, stream, cycle)

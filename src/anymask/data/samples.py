@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -15,8 +14,8 @@ from jaxtyping import UInt8
 
 from anymask import masks
 from anymask.data.coco import GroundTruth, Image, photograph, read_ground_truth
-from anymask.data.records import BadSample, decode_image, parse
-from anymask.data.shards import ShardError, ShardSet, read_shard
+from anymask.data.records import BadSample, RawSample, decode_image, parse
+from anymask.data.shards import Records, ShardSet
 from anymask.data.stream import read_samples
 from anymask.errors import UserError
 from anymask.structures import Sample, Skipped
@@ -75,14 +74,10 @@ class ShardSamples:
         return read_samples(self.shards, limit=limit, workers=workers, rank=rank, world=world)
 
     def find(self, names: set[Name]) -> dict[Name, Sample]:
-        found: dict[Name, Sample] = {}
-        for shard in self.shards.shards:
-            name = Path(shard.url).name
-            with suppress(ShardError):  # what is wanted lies before the damage: it was read before
-                for raw in read_shard(shard.url):
-                    if (name, raw.key) in names:
-                        found[name, raw.key] = parse(raw, self.shards.default_source)
-        return found
+        records = Records(self.shards.shards, self.shards.default_source)
+        read = {name: records.read(number) for number, name in enumerate(records.names()) if name in names}
+        records.close()
+        return {n: parse(raw, self.shards.default_source) for n, raw in read.items() if isinstance(raw, RawSample)}
 
 
 @dataclass(frozen=True, slots=True)

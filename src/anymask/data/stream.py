@@ -1,13 +1,15 @@
-"""Batches from draws: bad samples are passed over and reported, and the loader can go on where it stopped.
+"""Batches from the order of samples: bad ones are passed over and reported, and the loader goes on where it stopped.
 
-Draws ──parse──> Sample ──ToExample──> Example ──collate──> Batch        (in each worker)
-TrainLoader.state_dict(): batches given so far and draws of each slot    (in the checkpoint)
+Order ──Dealing──> record ──parse──> Sample ──ToExample──> Example ──collate──> Batch        (in each worker)
+TrainLoader.state_dict(): how much of the order was taken                                    (in the checkpoint)
 """
 
 from __future__ import annotations
 
 import signal
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -16,21 +18,25 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from anymask import masks
 from anymask.data.collate import collate
-from anymask.data.mixture import Draws, Mixture, seeded
+from anymask.data.dealing import Crew, Dealing
+from anymask.data.mixture import Draw, Mixture, Order, seeded
 from anymask.data.records import BadSample, RawSample, parse
-from anymask.data.shards import ShardSet, read_all
+from anymask.data.shards import Records, ShardSet
+from anymask.data.storage import is_remote
 from anymask.data.transforms import ToExample
 from anymask.errors import UserError
 from anymask.structures import Batch, Sample, Skipped, Source
 
 __all__ = ["TrainBatches", "TrainLoader", "read_samples"]
 
+FETCHED_AHEAD = 8
+"""Records that a worker asks a server for at once: an answer takes longer than decoding what it brings."""
 FEW_SAMPLES = 20
 """Below this many draws the share of bad ones says nothing yet."""
 
 
 class TrainBatches(IterableDataset["Batch | UserError"]):
-    """The endless batches of one rank; in a worker, of one slot. A user's mistake is handed on to be raised there."""
+    """The endless batches of one rank; in a worker, of that one. A user's mistake is handed on to be raised there."""
 
     def __init__(
         self,
@@ -42,50 +48,57 @@ class TrainBatches(IterableDataset["Batch | UserError"]):
         rank: int,
         world: int,
         workers: int,
-        shuffle_buffer: int,
         max_bad_share: float,
     ) -> None:
         super().__init__()
         self.mixture = mixture
         self.transform = transform
-        self.images = images
         self.seed = seed
-        self.rank, self.world, self.workers = rank, world, max(1, workers)
-        self.shuffle_buffer = shuffle_buffer
+        self.rank = rank
         self.max_bad_share = max_bad_share
-        self.given = 0  # batches of this rank that were given before
-        self.drawn = [0] * self.workers  # draws of each worker's slot that went into them
+        self.dealing = Dealing(Crew(world, max(1, workers), images))
+        self.records = [part.records() for part in mixture.parts]
 
     def __iter__(self) -> Iterator[Batch | UserError]:
         info = get_worker_info()
         # The loader asks its workers in turn, the first one first: the turn goes on where it stopped.
-        turn = ((info.id if info else 0) + self.given) % self.workers
-        slot = self.rank * self.workers + turn
-        draws = Draws(
-            self.mixture, seed=self.seed, slot=slot, slots=self.world * self.workers, buffer=self.shuffle_buffer
-        )
+        worker = ((info.id if info else 0) + self.dealing.batches) % self.dealing.crew.workers
         try:
-            draws.skip(self.drawn[turn])
-            yield from self._batches(draws, slot)
+            yield from self._batches(worker)
         except UserError as error:
             yield error
 
-    def _batches(self, draws: Draws, slot: int) -> Iterator[Batch]:
-        examples, skipped, bad, good = [], [], 0, 0
-        for part, record in draws:
+    def _batches(self, worker: int) -> Iterator[Batch]:
+        examples, skipped, bad, good, taken = [], [], 0, 0, self.dealing.taken[self.rank][worker]
+        for draw, record in self._records(worker):
+            taken += 1
             try:
                 if isinstance(record, Skipped):
                     raise BadSample(record.reason)
-                sample = parse(record, part.default_source)
-                examples.append(self.transform(sample, seeded("sample", self.seed, slot, draws.number)))
+                sample = parse(record, self.mixture.parts[draw.part].default_source)
+                examples.append(self.transform(sample, seeded("sample", self.seed, draw.number)))
                 good += 1
             except BadSample as error:
                 bad += 1
                 skipped.append(Skipped(record.shard, record.key, str(error)))
                 self._refuse_too_many(bad, good, skipped)
-            if len(examples) == self.images:
-                yield collate(examples, skipped=skipped, drawn=draws.number)
+            if len(examples) == self.dealing.crew.images:
+                yield collate(examples, skipped=skipped, drawn=taken)
                 examples, skipped = [], []
+
+    def _records(self, worker: int) -> Iterator[tuple[Draw, RawSample | Skipped]]:
+        """What a worker reads; while one record is decoded, the next ones are fetched where they come from a server."""
+        order = Order(self.mixture, seed=self.seed)
+        draws = map(order.draw, self.dealing.draws(self.rank, worker))
+        if not any(is_remote(shard.url) for part in self.mixture.parts for shard in part.shards):
+            yield from ((draw, self.records[draw.part].read(draw.record)) for draw in draws)
+        with ThreadPoolExecutor(FETCHED_AHEAD) as pool:
+            waiting: deque[tuple[Draw, Future[RawSample | Skipped]]] = deque()
+            for draw in draws:
+                waiting.append((draw, pool.submit(self.records[draw.part].read, draw.record)))
+                if len(waiting) > FETCHED_AHEAD:
+                    first, record = waiting.popleft()
+                    yield first, record.result()
 
     def _refuse_too_many(self, bad: int, good: int, skipped: list[Skipped]) -> None:
         if bad + good >= FEW_SAMPLES and bad > self.max_bad_share * (bad + good):
@@ -100,7 +113,8 @@ class TrainBatches(IterableDataset["Batch | UserError"]):
 class TrainLoader(DataLoader[Any]):
     """A loader of ``length`` batches in all that knows where it is; what it gave is what a checkpoint remembers.
 
-    The state belongs to a number of ranks and workers, and is refused with another.
+    With as many ranks, workers and images in a batch as before it goes on to the bit, with others at the same place of
+    the order: no sample is lost and none seen twice.
     """
 
     def __init__(self, batches: TrainBatches, *, length: int, workers: int, pin_memory: bool) -> None:
@@ -115,37 +129,37 @@ class TrainLoader(DataLoader[Any]):
         )
         self.batches = batches
         self.length = length
+        self.given = 0  # batches of this rank, over all stops
 
     def __len__(self) -> int:
         return self.length
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         batches = super().__iter__()
-        while self.batches.given < self.length:
+        dealing = self.batches.dealing
+        while self.given < self.length:
             batch = next(batches)
             if isinstance(batch, UserError):
                 raise batch
-            self.batches.drawn[self.batches.given % self.batches.workers] = batch.drawn
-            self.batches.given += 1
+            dealing.taken[self.batches.rank][dealing.batches % dealing.crew.workers] = batch.drawn
+            dealing.batches += 1
+            self.given += 1
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers; with several ranks, of all of them, so that it matters not which one writes them down."""
-        drawn = [self.batches.drawn]
-        if self.batches.world > 1:
-            drawn = [[] for _ in range(self.batches.world)]
-            torch.distributed.all_gather_object(drawn, self.batches.drawn)
-        return {"given": self.batches.given, "drawn": [list(of_rank) for of_rank in drawn]}
+        dealing = self.batches.dealing
+        if dealing.crew.world > 1:
+            of_ranks: list[list[int]] = [[] for _ in range(dealing.crew.world)]
+            torch.distributed.all_gather_object(of_ranks, dealing.taken[self.batches.rank])
+            dealing.taken = of_ranks
+        return {"given": self.given, "dealing": dealing.as_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        drawn = state["drawn"]
-        if len(drawn) != self.batches.world or len(drawn[0]) != self.batches.workers:
-            raise UserError(
-                f"the checkpoint was written by {len(drawn)} processes with {len(drawn[0])} loader workers each, this "
-                f"run has {self.batches.world} with {self.batches.workers}: set data.loading.workers={len(drawn[0])}"
-            )
-        self.batches.given = state["given"]
-        self.batches.drawn = list(drawn[self.batches.rank])
+        """Raises UserError for the state of an earlier version's loader."""
+        dealing = Dealing.from_state(state.get("dealing", {}))
+        self.batches.dealing = dealing.dealt_to(self.batches.dealing.crew)
+        self.given = state["given"]
 
 
 class HeldOutSamples(IterableDataset[Sample | Skipped]):
@@ -154,16 +168,14 @@ class HeldOutSamples(IterableDataset[Sample | Skipped]):
     def __init__(self, shards: ShardSet, *, limit: int | None = None, rank: int = 0, world: int = 1) -> None:
         super().__init__()
         self.shards, self.limit, self.rank, self.world = shards, limit, rank, world
+        self.records = Records(shards.shards, shards.default_source)
 
     def __iter__(self) -> Iterator[Sample | Skipped]:
         info = get_worker_info()
         workers, worker = (info.num_workers, info.id) if info else (1, 0)
-        first, step = self.rank * workers + worker, self.world * workers
-        for index, record in enumerate(read_all(self.shards)):
-            if self.limit is not None and index >= self.limit:
-                return
-            if index % step == first:
-                yield _parsed(record, self.shards.default_source)
+        first, step = self.rank + worker * self.world, self.world * workers
+        for number in range(len(self.records))[: self.limit][first::step]:
+            yield _parsed(self.records.read(number), self.shards.default_source)
 
 
 def read_samples(

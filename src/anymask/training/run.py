@@ -95,7 +95,7 @@ def _accelerator(name: str) -> str:
 
 def _callbacks(data: ShardsDataModule, settings: RunSettings, folder: Path) -> list[Callback]:
     return [
-        MixtureTable(data.mixture),
+        MixtureTable(data.mixture, epoch_samples=data.loading.epoch_samples),
         BadSamples(folder),
         Throughput(),
         RoundPictures(folder, objects=settings.pictured_objects),

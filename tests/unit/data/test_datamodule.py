@@ -10,7 +10,8 @@ import torch
 
 from anymask.data.datamodule import HeldOutBatches, Loading, ShardsDataModule
 from anymask.data.mixture import Mixture
-from anymask.data.shards import ShardSet, ShardWriter
+from anymask.data.shard_writer import ShardWriter
+from anymask.data.shards import ShardSet
 from anymask.data.transforms import ToExample
 
 Draw = Callable[..., dict[str, bytes]]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from anymask.data.mixture import Mixture
-from anymask.data.shards import ShardSet, ShardWriter
+from anymask.data.shard_writer import ShardWriter
+from anymask.data.shards import ShardSet
 from anymask.data.stream import TrainBatches, TrainLoader, read_samples
 from anymask.data.transforms import ToExample
 from anymask.errors import UserError
@@ -34,7 +35,6 @@ def _loader(
         rank=0,
         world=1,
         workers=workers,
-        shuffle_buffer=3,
         max_bad_share=max_bad_share,
     )
     return TrainLoader(batches, length=length, workers=workers, pin_memory=False)
@@ -73,13 +73,39 @@ def test_a_loader_goes_on_exactly_where_it_stopped(tiny_shards: Path, workers: i
         assert len(rest) == 12 - stopped_after
         assert all(map(_same, rest, whole[stopped_after:]))
         assert second.state_dict()["given"] == 12
+        assert second.state_dict()["dealing"]["batches"] == 12
 
 
 def test_the_state_is_that_of_the_batches_that_were_given_not_of_those_fetched_ahead(tiny_shards: Path) -> None:
     loader = _loader(tiny_shards, workers=2)
     batches = list(islice(loader, 3))
-    assert loader.state_dict() == {"given": 3, "drawn": [[batches[2].drawn, batches[1].drawn]]}
+    state = loader.state_dict()
+    assert (state["given"], state["dealing"]["taken"]) == (3, [[batches[2].drawn, batches[1].drawn]])
     assert [batch.drawn for batch in batches] == [2, 2, 4]
+
+
+def _keys(loader: TrainLoader, number: int) -> list[str]:
+    return [key for batch in islice(loader, number) for key in batch.keys]
+
+
+def test_the_order_is_that_of_one_process_whatever_the_workers(tiny_shards: Path) -> None:
+    orders = [_keys(_loader(tiny_shards, workers=workers), 12) for workers in (0, 1, 2)]
+    assert orders[1:] == orders[:1] * 2
+
+
+@pytest.mark.parametrize(("before", "after"), [((2, 2), (0, 3)), ((0, 3), (2, 1)), ((2, 1), (1, 2))])
+def test_with_other_workers_and_batches_no_sample_is_lost_or_seen_twice(
+    write_shards: Write, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    """(workers, images of a batch); a pass over 24 scenes, stopped in its middle with batches fetched ahead."""
+    folder = write_shards(["manual"] * 24, samples_per_shard=5)
+    first = _loader(folder, workers=before[0], images=before[1])
+    seen = _keys(first, 12 // before[1])
+    state = json.loads(json.dumps(first.state_dict()))
+    second = _loader(folder, workers=after[0], images=after[1], length=100)
+    second.load_state_dict(state)
+    seen += _keys(second, 12 // after[1])
+    assert sorted(seen) == sorted(f"sa_{n}" for n in range(24))
 
 
 def test_passes_over_bad_samples_are_counted_when_a_loader_goes_on(partly_bad: Path) -> None:
@@ -131,15 +157,18 @@ def test_a_set_without_one_good_sample_ends_the_run(tmp_path: Path, draw_record:
         list(_loader(tmp_path / "bad"))
 
 
-def test_another_number_of_workers_is_refused(tiny_shards: Path) -> None:
-    state = _loader(tiny_shards, workers=2).state_dict()
-    with pytest.raises(UserError, match=r"1 processes with 2 loader workers each, this run has 1 with 1"):
-        _loader(tiny_shards, workers=1).load_state_dict(state)
+def test_the_state_of_an_earlier_version_is_refused(tiny_shards: Path) -> None:
+    with pytest.raises(UserError, match="the checkpoint's place in the data cannot be read: KeyError"):
+        _loader(tiny_shards).load_state_dict({"given": 3, "drawn": [[6]]})
 
 
-def test_a_mistake_of_the_user_in_a_worker_is_told_as_one(write_shards: Write) -> None:
-    with pytest.raises(UserError, match="too few samples"):
-        list(_loader(write_shards(["manual"]), workers=2))
+def test_fewer_samples_than_workers_are_enough(write_shards: Write) -> None:
+    assert _keys(_loader(write_shards(["manual"]), workers=2), 3) == ["sa_0"] * 6
+
+
+def test_a_mistake_of_the_user_in_a_worker_is_told_as_one(partly_bad: Path) -> None:
+    with pytest.raises(UserError, match="samples cannot be used"):
+        list(_loader(partly_bad, workers=2, length=40, max_bad_share=0.0))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -171,10 +200,12 @@ def test_a_mask_that_cannot_be_decoded_makes_its_sample_one_to_skip(
     assert (bad.key, bad.reason[:27]) == ("sa_1", "the runs add up to 4 pixels")
 
 
-def test_the_rest_of_a_shard_that_cannot_be_read_is_reported(tiny_shards: Path) -> None:
+def test_records_of_a_shard_that_ends_early_are_reported(tiny_shards: Path) -> None:
     shard = tiny_shards / "manual-000000.tar"
     shard.write_bytes(shard.read_bytes()[:700])
     samples = list(read_samples(ShardSet.open(str(tiny_shards))))
-    assert Counter(type(sample) for sample in samples) == {Sample: 6, Skipped: 1}
-    (skipped,) = (sample for sample in samples if isinstance(sample, Skipped))
-    assert (skipped.shard, skipped.key) == (str(shard), "the rest of the shard")
+    assert Counter(type(sample) for sample in samples) == {Sample: 6, Skipped: 2}
+    skipped = [sample for sample in samples if isinstance(sample, Skipped)]
+    assert [(bad.shard, bad.key, bad.reason) for bad in skipped] == [
+        (str(shard), key, "the shard ends early") for key in ("sa_0", "sa_4")
+    ]

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from anymask import masks
-from anymask.data.shards import ShardSet, ShardWriter
+from anymask.data.shard_writer import ShardWriter
+from anymask.data.shards import ShardSet
 from anymask.drawing import jpeg
 from anymask.models.sam import Architecture, Sam
 

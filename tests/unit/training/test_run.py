@@ -49,7 +49,7 @@ def _fit(shards: Path, folder: Path, *, steps: int, resume: Path | None = None, 
         Mixture.of([held_out], oversample={}),
         held_out,
         ToExample(image_size=64, loss_size=16),
-        Loading(images_per_batch=1, workers=0, validation_images=1, shuffle_buffer=2),
+        Loading(images_per_batch=1, workers=0, validation_images=1),
         batches=run.batches,
         seed=0,
     )

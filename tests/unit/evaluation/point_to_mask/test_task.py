@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from anymask.data.samples import ShardSamples
-from anymask.data.shards import ShardSet, ShardWriter
+from anymask.data.shard_writer import ShardWriter
+from anymask.data.shards import ShardSet
 from anymask.errors import UserError
 from anymask.evaluation import running
 from anymask.evaluation.point_to_mask.protocol import PointToMask
