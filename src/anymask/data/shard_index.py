@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def index_of_tar(url: str) -> tuple[list[Entry], list[Skipped]]:
     return list(entries.values()), defects
 
 
-def _read_headers(file: IO[bytes], url: str, entries: dict[str, Entry]) -> list[Skipped]:
+def _read_headers(file: io.IOBase, url: str, entries: dict[str, Entry]) -> list[Skipped]:
     """Fills ``entries``; what comes behind damage is lost, which tarfile alone does not always say."""
     defects: list[Skipped] = []
     try:

@@ -15,8 +15,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import IOBase
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 import fsspec
 
@@ -82,7 +83,7 @@ def read_whole(url: str) -> bytes:
         raise StorageError(f"{url} cannot be read: {error.strerror or error}") from None
 
 
-def open_file(url: str) -> IO[bytes]:
+def open_file(url: str) -> IOBase:
     """To be read in order or by seeking."""
     return _asked(url, lambda system, path: system.open(path, "rb")) if is_remote(url) else open(_local(url), "rb")
 
