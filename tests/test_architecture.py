@@ -31,6 +31,7 @@ LAYERS = [
     "evaluation",
     "settings",
     "suite",
+    "evaluating",
     "configuration",
     "cli",
 ]

@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from anymask.atomic import write_atomically
-from anymask.data.packing import annotation, files_by_stem, pair
+from anymask.data.folders import files_by_stem, pair
+from anymask.data.packing import annotation
 from anymask.errors import UserError
 from anymask.masks import encode
 
@@ -52,7 +53,7 @@ def read(images: Path, masks: Path) -> dict[str, Any]:
     """All of the file."""
     of_masks = {stem.removesuffix("_mask"): file for stem, file in files_by_stem(masks, ".png").items()}
     content: dict[str, Any] = {"images": [], "categories": [{"id": 0, "name": "person"}], "annotations": []}
-    for photograph, mask in pair(files_by_stem(images, ".png"), of_masks):
+    for photograph, mask in pair(files_by_stem(images, ".png"), of_masks).values():
         labels = read_labels(mask)
         number, (height, width) = id_of(photograph), labels.shape
         content["images"].append({"id": number, "file_name": photograph.name, "height": height, "width": width})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from anymask.errors import UserError
 from anymask.evaluation.edges.task import EdgesTask
 from anymask.evaluation.instance_segmentation.task import InstanceSegmentationTask
 from anymask.evaluation.point_to_mask.protocol import PointToMask
+from anymask.evaluation.point_to_mask.sets import absent, at_hand, run_sets, where_from
 from anymask.evaluation.point_to_mask.task import PointToMaskTask
 from anymask.evaluation.proposals.task import ProposalsTask
 from anymask.evaluation.ranks import ALONE, Ranks
@@ -24,48 +26,49 @@ from anymask.settings import Evaluation
 
 __all__ = ["measure", "run_suite", "tasks_of"]
 
+DEFAULT_ROOT = "data"
+
 
 def tasks_of(settings: Evaluation, sam: Sam | None, folder: Path) -> dict[TaskName, Task[Any]]:
-    """Every chosen task, ready to be run; ``folder`` is where each has one for what it writes.
+    """Every chosen task on one data set, ready to be run; ``folder`` is where each has one for what it writes.
 
     Everything that they read is opened here: raises UserError for whatever is not there or not in the form.
     """
     opened = Opened(settings.images)
-    return {name: _task(name, settings, sam, opened, _folder_of(folder, name, settings)) for name in settings.tasks}
+    names = [name for name in settings.tasks if not (settings.is_over_sets and name == "point_to_mask")]
+    return {name: _task(name, settings, sam, opened, _folder_of(folder, name, settings)) for name in names}
 
 
 def run_suite(
     settings: Evaluation, sam: Sam | None, folder: Path, *, published: Path | None, ranks: Ranks = ALONE
-) -> dict[TaskName, Results]:
+) -> tuple[dict[TaskName, Results], list[str]]:
     """Run every chosen task and write one report; ``published`` is the folder with what others printed.
 
-    Of several processes the first one gets the results. A task that cannot be measured does not keep the others from
-    it; UserError is raised at the end.
+    Gives the results, of several processes to the first one, and what went wrong: a task or a set that cannot be
+    measured does not keep the others from it.
     """
+    sets = _sets(settings, ranks) if settings.is_over_sets else {}
     tasks = tasks_of(settings, sam, folder)
     found: dict[TaskName, Results] = {}
-    failed: list[UserError] = []
-    for name, task in tasks.items():
+    failed: list[str] = []
+    for name in settings.tasks:
         own = _folder_of(folder, name, settings)
-        has_model = name != "edges" or settings.predictions is None
-        checkpoint = settings.checkpoint if has_model else None
-        image_size = sam.image_size if sam is not None and has_model else None
         try:
-            results = run(task, own, checkpoint=checkpoint, image_size=image_size, limit=settings.limit, ranks=ranks)
+            if name in tasks:
+                results = _run(tasks[name], settings, sam, own, ranks)
+            else:
+                results = run_sets(sets, own, partial(_run_set, settings, sam, published, ranks), ranks=ranks)
         except UserError as error:  # the other tasks have data of their own
-            failed.append(error)
+            failed.append(str(error))
             continue
         if results is not None:
             found[name] = results
+            failed += [f"{each}: {reason}" for each, reason in results["details"].get("failed", {}).items()]
     if found:
-        evaluated = [
-            Evaluated(_folder_of(folder, name, settings), tasks[name].find if settings.pictures else None)
-            for name in found
-        ]
+        finds = {name: task.find for name, task in tasks.items() if settings.pictures}
+        evaluated = [Evaluated(_folder_of(folder, name, settings), finds.get(name)) for name in found]
         write_report(folder, evaluated, published)
-    if failed:
-        raise UserError("; ".join(map(str, failed)))
-    return found
+    return found, failed
 
 
 def measure(
@@ -77,6 +80,45 @@ def measure(
     assert results is not None, "a process alone is the first one"
     write_report(folder, [Evaluated(folder, samples.find)], published)
     return results
+
+
+def _sets(settings: Evaluation, ranks: Ranks) -> dict[str, str]:
+    """The sets at hand with the addresses of their shards; prints where the others come from."""
+    root = settings.root or DEFAULT_ROOT
+    sets = at_hand(root)
+    if ranks.rank == 0 and (missing := absent(sets)):
+        print(f"{len(sets)} of the paper's sets are in {root}, these are not:")
+        print("\n".join(f"  {where_from(name, root)}" for name in missing), flush=True)
+    return sets
+
+
+def _run_set(
+    settings: Evaluation, sam: Sam | None, published: Path | None, ranks: Ranks, shards: str, folder: Path
+) -> Results | None:
+    """Point-to-mask with a report of its own; where it is finished, only the report is written again."""
+    assert sam is not None, "the settings were checked"
+    assert settings.point_to_mask is not None
+    samples = open_samples(shards)
+    task = PointToMaskTask(settings.point_to_mask, samples, sam, workers=settings.workers)
+    results = _run(task, settings, sam, folder, ranks, keep_finished=True)
+    if results is not None:
+        write_report(folder, [Evaluated(folder, samples.find if settings.pictures else None)], published)
+    return results
+
+
+def _run(
+    task: Task[Any], settings: Evaluation, sam: Sam | None, folder: Path, ranks: Ranks, *, keep_finished: bool = False
+) -> Results | None:
+    has_model = task.name != "edges" or settings.predictions is None
+    return run(
+        task,
+        folder,
+        checkpoint=settings.checkpoint if has_model else None,
+        image_size=sam.image_size if sam is not None and has_model else None,
+        limit=settings.limit,
+        ranks=ranks,
+        keep_finished=keep_finished,
+    )
 
 
 @dataclass(slots=True)

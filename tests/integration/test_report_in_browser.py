@@ -34,6 +34,14 @@ window.addEventListener("load", () => {{
     drawn: all.filter(image => image.complete && image.naturalWidth > 0).length,
     curves: page.querySelectorAll("svg polyline, svg path").length,
     text: page.body.innerText,
+    bars: page.querySelectorAll("svg[role=img] rect.full, svg[role=img] rect.hollow").length,
+    rows: page.querySelectorAll("tbody tr").length,
+    links: [...page.querySelectorAll("tbody a")].map(link => decodeURI(new URL(link.href).pathname)),
+    faint: {{
+      rows: page.querySelectorAll("tr.absent").length,
+      colour: page.querySelector("tr.absent td") && getComputedStyle(page.querySelector("tr.absent td")).color,
+    }},
+    ink: getComputedStyle(page.body).color,
     background: getComputedStyle(page.body).backgroundColor,
   }});
 }});
@@ -81,6 +89,33 @@ def test_the_suite_and_a_comparison_show_and_fit_on_a_desktop_and_on_a_phone(
         comparison = seen(tmp_path / "suite" / "compare.html", width, tmp_path)
         assert comparison["overflow"] <= 0
         assert comparison["curves"] >= 4
+
+
+def test_the_overview_of_several_sets_shows_and_fits_and_leads_to_each(
+    run: Callable[..., str], write_shards: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("lvis", "gtea", "plittersdorf"):
+        write_shards(["manual"] * 2, name=f"sets/{name}/shards")
+    (tmp_path / "sets" / "gtea" / "shards" / "manifest.json").write_text("{}")
+    anymask.save(anymask.build("tiny", image_size=64), tmp_path / "random.pth")
+    own = ["data=sa23", "root=sets", "out=out", "workers=0", "point_to_mask.clicks=9", "point_to_mask.floors=[disc]"]
+    run("evaluate", "checkpoint=random.pth", *own, status=1)
+    overview = json.loads((tmp_path / "out" / "results.json").read_text())
+    for width in (390, 1280):
+        told = seen(tmp_path / "out" / "report.html", width, tmp_path)
+        assert told["overflow"] <= 0
+        assert told["bars"] == 2 * 2  # of the model and of the best floor, of two sets
+        assert told["rows"] >= 24
+        assert told["faint"]["rows"] == 21
+        assert told["faint"]["colour"] != told["ink"]
+        assert [Path(link).relative_to(tmp_path / "out").as_posix() for link in told["links"]] == [
+            "lvis/report.html",
+            "plittersdorf/report.html",
+        ]
+        assert all(Path(link).is_file() for link in told["links"])
+        assert f"{100 * overview['metrics']['miou@1']:.1f}" in told["text"]
+        for words in ("Mean of the 2 sets at hand", "LVIS \N{DAGGER}", "+18.5", "could not be measured", "prepare.py"):
+            assert words in told["text"].replace("&nbsp;", " ")
 
 
 def test_who_likes_it_dark_gets_it_dark(run: Callable[..., str], tiny_shards: Path, tmp_path: Path) -> None:

@@ -64,5 +64,29 @@ def test_what_no_task_looks_at_is_refused(unused: str) -> None:
         settings("checkpoint=a", "data=b", unused)
 
 
+def test_the_sets_of_the_paper_are_for_point_to_mask() -> None:
+    assert settings("checkpoint=a", "data=sa23", "root=there").is_over_sets
+    assert not settings("checkpoint=a", "data=./sa23").is_over_sets
+    own = ("data=instances.json", "images=c", "detections=d", "data_of.edges=e")
+    assert settings("task=all", "checkpoint=a", *own, "data_of.point_to_mask=sa23").is_over_sets
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("task=edges", "data=sa23"), "data='sa23' is for task=point_to_mask: name other data for edges"),
+        (("task=all", "detections=d", "data=sa23"), "name other data for edges"),
+        (("task=all", "detections=d", "data=b", "data_of.proposals=sa23"), "name other data for proposals"),
+        (("data=some/shards", "root=there"), "root='there' is for data=sa23: leave it out, or say data=sa23"),
+        (("task=edges", "data=b", "root=there"), "root='there' is for data=sa23"),
+        (("data=sa23", "images=photographs"), "images='photographs' is for data in COCO's form"),
+    ],
+)
+def test_the_sets_of_the_paper_are_for_nothing_else(overrides: tuple[str, ...], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        settings("checkpoint=a", *overrides)
+    assert said in str(caught.value)
+
+
 def test_a_comparison_needs_nothing_else() -> None:
     assert settings("compare=[a,b]").compare == ["a", "b"]

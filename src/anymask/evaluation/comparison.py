@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,27 @@ def _side_by_side(task: TaskName, named: Sequence[tuple[str, Results]]) -> view.
         title=task.replace("_", " ").capitalize(),
         text=_differences(all_results),
         charts=(_together(task, named),),
-        tables=(table,),
+        tables=(table, *_set_by_set(task, named)),
     )
+
+
+def _set_by_set(task: TaskName, named: Sequence[tuple[str, Results]]) -> tuple[view.Table, ...]:
+    """The first headline of every set, where each of the results is over several sets."""
+    if not all(view.is_of_sets(results) for _, results in named):
+        return ()
+    metric, metrics = VIEWS[task].HEADLINES[0], VIEWS[task].METRICS
+    sets = [results["details"]["sets"] for _, results in named]
+    rows = [
+        view.Row(name, tuple(_of_set(of_file.get(name), metric, metrics) for of_file in sets))
+        for name in _in_order(name for of_file in sets for name in of_file)
+    ]
+    return (view.Table(columns=(metrics.title(metric), *(name for name, _ in named)), rows=tuple(rows)),)
+
+
+def _of_set(results: Mapping[str, Any] | None, metric: str, metrics: view.Metrics) -> str:
+    if results is None:
+        return view.NOTHING
+    return view.cells([metric], results["metrics"], results["standard_errors"], metrics)[0]
 
 
 def _together(task: TaskName, named: Sequence[tuple[str, Results]]) -> view.Lines:

@@ -17,13 +17,17 @@ from anymask.atomic import write_atomically
 from anymask.errors import UserError
 from anymask.evaluation.results import Identity
 
-__all__ = ["Journal", "read_records"]
+__all__ = ["AnotherEvaluation", "Journal", "read_records"]
 
 Image = tuple[str, str]
 """Shard or folder, and key."""
 
 Records = list[Any]
 """What a task writes of one image."""
+
+
+class AnotherEvaluation(UserError):
+    """The folder holds one of other settings, weights or data."""
 
 
 class _Place(NamedTuple):
@@ -40,8 +44,8 @@ class Journal:
     def __init__(self, folder: Path, header: Identity, *, rank: int = 0) -> None:
         """Open or begin the file of process ``rank``; from a line that is torn or of another form on, it is cut off.
 
-        The others' files are read. Raises UserError if one of them is of another evaluation: of other settings,
-        weights or data, or with a first line that no evaluation writes.
+        The others' files are read. Raises AnotherEvaluation if one of them is of other settings, weights or data, or
+        has a first line that no evaluation writes.
         """
         self._folder, self._header = folder, header
         self._path = folder / ("records.jsonl" if rank == 0 else f"records.{rank}.jsonl")
@@ -95,7 +99,7 @@ def _refuse_another(path: Path, header: Identity) -> None:
     told = json.loads(json.dumps(header))
     if stored != told:
         differing = [name for name in told if stored.get(name) != told[name]] if isinstance(stored, dict) else []
-        raise UserError(
+        raise AnotherEvaluation(
             f"{path} is of another evaluation (it differs in {', '.join(differing) or 'its form'}): "
             "name another folder, or remove the file to begin again"
         )

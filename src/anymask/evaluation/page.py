@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from anymask.atomic import write_atomically
-from anymask.evaluation.view import Block, Chart, Lines, Section
+from anymask.evaluation.view import Block, Chart, Lines, Section, is_of_sets
 
 __all__ = ["Page", "write_page"]
 
@@ -43,6 +44,7 @@ def write_page(path: Path, page: Page) -> None:
         "across": across,
         "data_url": _data_url,
         "down": down,
+        "from_here": lambda page: Path(os.path.relpath(page, path.parent)).as_posix(),
         "kind": _kind,
         "plain": _plain,
         "subtitle": _subtitle,
@@ -76,10 +78,13 @@ def _kind(chart: Chart) -> str:
 def _subtitle(section: Section) -> str:
     results = section.results
     weights, limit = results["checkpoint"], results["limit"]
+    images, sets, of_each = f"{results['counts']['images']} images", "", ""
+    if is_of_sets(results):
+        sets, of_each = f" of {results['counts']['sets']} sets", " of each"
     return " · ".join(
         [
             weights["path"] or "" if weights else "predictions of others",
-            f"{results['counts']['images']} images" + (f", the first {limit} only" if limit else ""),
+            f"{images}{sets}" + (f", the first {limit}{of_each} only" if limit else ""),
             results["date"],
         ]
     )

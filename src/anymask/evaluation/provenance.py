@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,13 @@ def sha256_of(path: Path) -> str | None:
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.is_file():
         return None
+    told = file.stat()
+    return _sha256(file.absolute(), told.st_size, told.st_mtime_ns)
+
+
+@cache
+def _sha256(file: Path, size: int, changed_ns: int) -> str:
+    """Read once for all data sets of an evaluation: large weights take seconds."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -1,6 +1,6 @@
 """Numbers that others printed, and those that the official weights are expected to reach here.
 
-``eval/<task>/published.json``: {"note": …, "rows": [Published, …], "expected": [Expectation, …]}
+``eval/<task>/published.json``: {"note": …, "rows": [Published, …], "expected": [Expectation, …], "lead": Lead}
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from anymask.errors import UserError
 from anymask.evaluation.results import Results
 
-__all__ = ["Expectation", "Published", "PublishedFile", "read_published"]
+__all__ = ["Expectation", "Lead", "Published", "PublishedFile", "read_published"]
 
 
 OFFICIAL_IMAGE_SIZE = 1024
@@ -64,11 +64,23 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
         return value is not None and abs(value - self.value) <= self.tolerance
 
 
+class Lead(msgspec.Struct, frozen=True, kw_only=True):
+    """By how much one model was above another on each of several data sets, where their own numbers are not printed."""
+
+    model: str
+    over: str
+    metric: str
+    numbers: dict[str, float]  # by the names of `anymask.data.sa23`; shares are 0 to 1
+    setup: str
+    source: str
+
+
 class PublishedFile(msgspec.Struct, frozen=True):
     """What is in the file."""
 
     rows: list[Published] = []
     expected: list[Expectation] = []
+    lead: Lead | None = None
     note: str = ""
 
 

@@ -19,6 +19,7 @@ from anymask.evaluation.edges import view as edges
 from anymask.evaluation.instance_segmentation import view as instance_segmentation
 from anymask.evaluation.journal import read_records
 from anymask.evaluation.page import Page, write_page
+from anymask.evaluation.point_to_mask import sets_view
 from anymask.evaluation.point_to_mask import view as point_to_mask
 from anymask.evaluation.proposals import view as proposals
 from anymask.evaluation.published import PublishedFile, read_published
@@ -62,7 +63,8 @@ def write_report(folder: Path, evaluated: Sequence[Evaluated], published: Path |
         task = cast(TaskName, results["task"])
         rows = read_published(published / task / "published.json") if published else PublishedFile()
         read = read_records(records) if one.find is not None and records.is_file() else []
-        sections.append(VIEWS[task].section(one.folder, results, read, rows, one.find))
+        section = sets_view.section if view.is_of_sets(results) else VIEWS[task].section
+        sections.append(section(one.folder, results, read, rows, one.find))
         summaries.append(_summary(results, rows))
     write_page(folder / "report", _page(sections, summaries))
 

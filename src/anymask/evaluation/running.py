@@ -25,16 +25,20 @@ def run(
     limit: int | None = None,
     progress: bool = True,
     ranks: Ranks = ALONE,
+    keep_finished: bool = False,
 ) -> Results | None:
     """Evaluate the first ``limit`` images, or all; write ``records.jsonl`` and ``results.json`` into ``folder``.
 
     ``checkpoint`` is what the model was loaded from, ``image_size`` the side of its frame, for the record. A run that
     was stopped is taken up where it was. Images that cannot be used are counted and listed. Of several processes each
-    takes its share of the images; the first one writes and returns the results.
+    takes its share of the images; the first one writes and returns the results. With ``keep_finished`` the results of
+    an evaluation that has come to its end are given back as they are, without a look at its images.
     Raises UserError if the folder holds another evaluation, or if there is nothing that can be evaluated.
     """
     restricts = limit is not None and limit < len(task)
     identity = identity_of(task, checkpoint, image_size, limit if restricts else None)
+    if keep_finished and (folder / "records.jsonl").is_file() and (kept := _earlier(folder / "results.json", identity)):
+        return kept if ranks.rank == 0 else None
     gathered = gather(task, folder, identity, ranks=ranks, progress=progress)
     if gathered is None:
         return None
@@ -66,11 +70,18 @@ def _results(task: Task[Item], gathered: Gathered, identity: Identity, processes
 
 def _with_circumstances_of(path: Path, results: Results, identity: Identity) -> Results:
     """Where no image was made now, those of the run that made them, if it left its results."""
+    before = _earlier(path, identity) or results
+    kept = {name: before[name] for name in (*Circumstances.__annotations__, "latency_ms")}  # type: ignore[literal-required]
+    return cast(Results, {**results, **kept})
+
+
+def _earlier(path: Path, identity: Identity) -> Results | None:
+    """What a run of the same evaluation left."""
     try:
         before = json.loads(path.read_text())
     except (OSError, ValueError):
-        return results
-    if any(before.get(name) != value for name, value in json.loads(json.dumps(identity)).items()):
-        return results
-    kept = {name: before[name] for name in (*Circumstances.__annotations__, "latency_ms") if name in before}
-    return cast(Results, {**results, **kept})
+        return None
+    if not isinstance(before, dict) or not before.keys() >= Results.__annotations__.keys():
+        return None
+    told = json.loads(json.dumps(identity))
+    return cast(Results, before) if all(before[name] == value for name, value in told.items()) else None

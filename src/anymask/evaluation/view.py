@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from anymask.evaluation.published import Expectation, Published, PublishedFile
 from anymask.evaluation.results import Results
@@ -18,6 +19,7 @@ __all__ = [
     "Chart",
     "Curve",
     "Dots",
+    "GroupedBars",
     "Lines",
     "Metrics",
     "Picture",
@@ -30,6 +32,7 @@ __all__ = [
     "against_published",
     "cells",
     "facts",
+    "is_of_sets",
     "ours",
     "per_cent",
     "published_block",
@@ -67,6 +70,8 @@ class Row:
     name: str
     cells: tuple[str, ...]
     is_ours: bool = False
+    is_absent: bool = False  # set faint: there is nothing of ours
+    link: Path | None = None  # a page, behind the name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +131,18 @@ class Dots:
     note: str = ""
 
 
-Chart = Lines | Bars | Dots
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupedBars:
+    """Shares, 0 to 1, side by side in groups that have names; a bar is a value and its standard error or 0."""
+
+    title: str
+    x_title: str
+    series: tuple[str, ...]  # the name of each bar of a group
+    groups: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
+    note: str = ""
+
+
+Chart = Lines | Bars | Dots | GroupedBars
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +285,12 @@ def sample_said(results: Results) -> str:
     """What every table says where not all images were taken."""
     if results["limit"] is None:
         return ""
-    return f"Of the first {results['limit']} images only."
+    return f"Of the first {results['limit']} images {'of each set ' if is_of_sets(results) else ''}only."
+
+
+def is_of_sets(results: Results) -> bool:
+    """Whether these are means over several data sets."""
+    return "sets" in results["counts"]
 
 
 def facts(results: Results) -> tuple[tuple[str, str], ...]:

@@ -53,6 +53,19 @@ def test_each_result_is_a_column(tmp_path: Path) -> None:
     assert "Mean IoU over clicks: first, second" in page
 
 
+def test_results_over_several_sets_are_compared_set_by_set(tmp_path: Path) -> None:
+    def over(name: str, **sets: float) -> Path:
+        own = {key: {"metrics": {"miou@1": value}, "standard_errors": {"miou@1": 0.01}} for key, value in sets.items()}
+        return written(tmp_path, name, counts={"images": 4, "sets": len(sets)}, details={"sets": own})
+
+    first, second, alone = over("first", lvis=0.5, gtea=0.25), over("second", lvis=0.75), written(tmp_path, "alone")
+    write_comparison(tmp_path, [first, second])
+    assert rows(tmp_path)["lvis"] == ["50.0 ± 1.0", "75.0 ± 1.0"]
+    assert rows(tmp_path)["gtea"] == ["25.0 ± 1.0", NOTHING]
+    write_comparison(tmp_path, [first, alone])
+    assert "lvis" not in rows(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "different"),
     [

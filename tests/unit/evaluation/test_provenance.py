@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -19,6 +20,15 @@ def test_a_folder_of_transformers_is_told_by_its_weights(tmp_path: Path) -> None
     (tmp_path / "model.safetensors").write_bytes(b"abc")
     assert sha256_of(tmp_path) == sha256_of(tmp_path / "model.safetensors")
     assert sha256_of(tmp_path / "absent.pth") is None
+
+
+def test_weights_that_were_changed_have_another_hash(tmp_path: Path) -> None:
+    """It is remembered for the next data set of an evaluation, not for other weights under the same name."""
+    weights = tmp_path / "model.pth"
+    weights.write_bytes(b"abc")
+    assert sha256_of(weights) == sha256_of(weights) == hashlib.sha256(b"abc").hexdigest()
+    weights.write_bytes(b"abcd")
+    assert sha256_of(weights) == hashlib.sha256(b"abcd").hexdigest()
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")

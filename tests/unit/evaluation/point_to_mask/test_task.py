@@ -14,6 +14,7 @@ from anymask.errors import UserError
 from anymask.evaluation import running
 from anymask.evaluation.point_to_mask.protocol import PointToMask
 from anymask.evaluation.point_to_mask.task import PointToMaskTask
+from anymask.evaluation.ranks import Ranks
 from anymask.evaluation.results import Results
 from anymask.inference.predictor import Predictor
 from anymask.models.sam import Sam
@@ -140,6 +141,27 @@ def test_what_was_finished_before_keeps_its_circumstances(sam: Sam, shards: Shar
     again = run(sam, shards, tmp_path)
     assert (again["commit"], again["hardware"]) == ("then", "there")
     assert again["latency_ms"] == first["latency_ms"] != {}
+
+
+def test_what_is_finished_is_kept_without_a_look_at_it(sam: Sam, shards: ShardSet, tmp_path: Path) -> None:
+    class Unreadable(PointToMaskTask):
+        def items(self, **_: Any) -> Iterator[Sample | Skipped]:
+            raise AssertionError("an image is read")
+
+    def again(**how: Any) -> Results | None:
+        task = Unreadable(TASK, ShardSamples(shards), sam)
+        return running.run(task, tmp_path, checkpoint="random weights", progress=False, keep_finished=True, **how)
+
+    before = json.dumps(run(sam, shards, tmp_path))
+    assert json.dumps(again()) == before
+    assert again(ranks=Ranks(1, 2)) is None
+    for absent in ("records.jsonl", "results.json"):  # the first is what a user removes to begin again
+        (tmp_path / absent).unlink()
+        with pytest.raises(AssertionError, match="an image is read"):
+            again()
+        run(sam, shards, tmp_path)
+    with pytest.raises(UserError, match="differs in limit"):
+        again(limit=1)
 
 
 def test_an_image_that_was_lost_since_counts_no_more(sam: Sam, shards: ShardSet, tmp_path: Path) -> None:
