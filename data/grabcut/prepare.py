@@ -7,10 +7,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from anymask.data.packing import Photograph, annotation, command_line, files_by_stem, pack, pair, read_levels
-from anymask.errors import UserError
+from anymask.data.folders import files_by_stem, pair, read_levels
+from anymask.data.packing import Photograph, annotation, key_of, keyed
+from anymask.data.preparing import command_line, prepare
 from anymask.masks import encode
 
 
@@ -19,23 +22,26 @@ def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--images", type=Path, required=True, help="folder of the photographs")
     parser.add_argument("--masks", type=Path, required=True, help="folder of the masks, named like the photographs")
-    arguments = parser.parse_args()
-    try:
-        pairs = pair(files_by_stem(arguments.images, ".jpg", ".jpeg"), files_by_stem(arguments.masks, ".png"))
-        expected = (arguments.expect_images, arguments.expect_masks)
-        counts = pack(pairs, read, arguments.out, source="manual", expected=expected)
-    except UserError as error:
-        parser.exit(2, f"{error}\n")
-    print(f"{arguments.out}: {counts}")
+    prepare(parser, lambda given: GrabCut(given.images, given.masks))
 
 
-def read(files: tuple[Path, Path]) -> Photograph:
-    """A photograph with its one mask, and what of it is not to be counted."""
-    photograph, mask = files
-    levels = read_levels(mask, {0, 128, 255})
-    entry = annotation(0, encode(levels == 255), ignore=encode(levels == 128))
-    about = {"height": levels.shape[0], "width": levels.shape[1]}
-    return Photograph(photograph.stem, photograph.read_bytes(), about, [entry])
+@dataclass(frozen=True, slots=True)
+class GrabCut:
+    """Folders of photographs and of masks."""
+
+    images: Path
+    masks: Path
+
+    def items(self) -> Mapping[str, tuple[Path, Path]]:
+        pairs = pair(files_by_stem(self.images, ".jpg", ".jpeg"), files_by_stem(self.masks, ".png"))
+        return keyed((key_of(name), files) for name, files in pairs.items())
+
+    def read(self, item: tuple[Path, Path]) -> Photograph:
+        photograph, mask = item
+        levels = read_levels(mask, {0, 128, 255})
+        entry = annotation(0, encode(levels == 255), ignore=encode(levels == 128))
+        about = {"height": levels.shape[0], "width": levels.shape[1]}
+        return Photograph(photograph.read_bytes(), about, [entry])
 
 
 if __name__ == "__main__":

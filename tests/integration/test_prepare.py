@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import runpy
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -230,89 +229,6 @@ def test_a_coco_file_that_does_not_match_is_refused(refused: Refused, coco: Path
     assert sentence in refused("coco", "--annotations", coco / "instances.json", "--images", coco)
 
 
-# ---- Data Science Bowl ----
-
-
-@pytest.fixture
-def nuclei(tmp_path: Path) -> Path:
-    folder = tmp_path / "stage1_train"
-    chance = np.random.default_rng(0)
-    for name, channels in (("aa", 4), ("bb", 3)):
-        _write_grey(folder / name / "images" / f"{name}.png", chance.integers(0, 256, (48, 64, channels)))
-        _write_grey(folder / name / "masks" / "1.png", 255 * _rectangle(3, 4, 9, 8))
-        _write_grey(folder / name / "masks" / "2.png", 255 * _rectangle(20, 20, 40, 40))
-    return folder
-
-
-def test_one_png_per_nucleus_becomes_one_mask_and_alpha_is_dropped(run: Run, nuclei: Path, tmp_path: Path) -> None:
-    printed = run("dsb2018", "--images", nuclei, "--out", tmp_path / "out", "--expect-images", 2, "--expect-masks", 4)
-    assert printed.strip() == f"{tmp_path / 'out'}: 2 photographs, 4 masks"
-    samples = _samples(tmp_path / "out")
-    for name, sample in samples.items():
-        stored = cv2.imread(str(nuclei / name / "images" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
-        assert stored is not None
-        assert np.array_equal(sample.image, stored[..., 2::-1])
-        assert sample.mask_ids == (0, 1)
-        assert np.array_equal(decode(sample.masks[0]), _rectangle(3, 4, 9, 8))
-    (shard,) = ShardSet.open(str(tmp_path / "out")).shards
-    headers = Path(shard.url).read_bytes().split(b"IHDR")[1:]
-    assert [header[9] for header in headers] == [2, 2]  # PNG's colour type: RGB without alpha
-
-
-def test_a_mask_that_is_none_is_refused(refused: Refused, nuclei: Path) -> None:
-    path = nuclei / "bb" / "masks" / "2.png"
-    for grey, sentence in (
-        (7 * _rectangle(0, 0, 5, 5), "2.png has the level 7; a mask has [0, 255]"),
-        (0 * _rectangle(0, 0, 5, 5), "2.png has no pixel of 255, the object"),
-        (np.full((9, 9), 255), "bb: the mask's size (9, 9) is not the image's (48, 64)"),
-    ):
-        _write_grey(path, grey)
-        assert sentence in refused("dsb2018", "--images", nuclei)
-    for damaged in (b"", b"no picture"):
-        path.write_bytes(damaged)
-        assert "2.png is not a picture that can be read" in refused("dsb2018", "--images", nuclei)
-
-
-def test_a_folder_without_its_photograph_or_its_masks_is_refused(refused: Refused, nuclei: Path) -> None:
-    shutil.rmtree(nuclei / "bb" / "masks")
-    assert "there is no folder" in refused("dsb2018", "--images", nuclei)
-    (nuclei / "bb" / "images" / "bb.png").rename(nuclei / "bb" / "images" / "cc.png")
-    assert "there is no photograph bb.png" in refused("dsb2018", "--images", nuclei)
-    assert "there is no NAME/images/NAME.png" in refused("dsb2018", "--images", nuclei / "aa")
-
-
-# ---- GrabCut ----
-
-
-@pytest.fixture
-def grabcut(tmp_path: Path, draw_record: Draw) -> Path:
-    folder = tmp_path / "grabcut"
-    levels = 128 * _rectangle(8, 8, 32, 32) + 127 * _rectangle(10, 10, 30, 30)
-    for name in ("21077", "aa"):
-        _write_grey(folder / "masks" / f"{name}.png", levels)
-        (folder / "images").mkdir(exist_ok=True)
-        (folder / "images" / f"{name}.jpg").write_bytes(draw_record(0)["jpg"])
-    return folder
-
-
-def test_the_uncertain_edge_is_not_to_be_counted(run: Run, grabcut: Path, tmp_path: Path) -> None:
-    given = ("grabcut", "--images", grabcut / "images", "--masks", grabcut / "masks")
-    assert run(*given, "--out", tmp_path / "out").strip() == f"{tmp_path / 'out'}: 2 photographs, 2 masks"
-    sample = _samples(tmp_path / "out")["21077"]
-    (mask,), (ignore,) = sample.masks, sample.ignore
-    assert ignore is not None
-    assert np.array_equal(decode(mask), _rectangle(10, 10, 30, 30))
-    assert np.array_equal(decode(ignore), _rectangle(8, 8, 32, 32) & ~_rectangle(10, 10, 30, 30))
-
-
-def test_a_grabcut_mask_that_does_not_match_is_refused(refused: Refused, grabcut: Path) -> None:
-    given = ("grabcut", "--images", grabcut / "images", "--masks", grabcut / "masks")
-    _write_grey(grabcut / "masks" / "aa.png", 64 * _rectangle(1, 1, 9, 9))
-    assert "aa.png has the level 64; a mask has [0, 128, 255]" in refused(*given)
-    (grabcut / "masks" / "aa.png").unlink()
-    assert "aa.jpg has no annotation" in refused(*given)
-
-
 # ---- the sample ----
 
 
@@ -364,28 +280,6 @@ def test_coco_val80(run: Run, tmp_path: Path) -> None:
     packed = {number: decode(rle).sum() for s in samples for number, rle in zip(s.mask_ids, s.masks, strict=True)}
     relative = [abs(packed[number] - areas[number]) / areas[number] for number in packed if areas[number] > 1000]
     assert np.median(relative) < 0.02  # of the area of the polygon itself
-
-
-@pytest.mark.slow
-@needs_real_data
-def test_dsb2018_56(run: Run, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    folder = REAL / "eval/dsb2018_56/stage1_train"
-    run("dsb2018", "--images", folder, "--out", out, "--expect-images", 56, "--expect-masks", 3159)
-    masks = {key: len(sample.masks) for key, sample in _samples(out).items()}
-    assert masks == {inner.name: len(list((inner / "masks").iterdir())) for inner in folder.iterdir()}
-
-
-@needs_real_data
-def test_grabcut_bsd20(run: Run, tmp_path: Path) -> None:
-    folder = REAL / "eval/grabcut_bsd20"
-    given = ("--images", folder / "images", "--masks", folder / "masks", "--out", tmp_path / "out")
-    run("grabcut", *given, "--expect-images", 20, "--expect-masks", 20)
-    samples = _samples(tmp_path / "out")
-    (shard,) = ShardSet.open(str(tmp_path / "out")).shards
-    stored = Path(shard.url).read_bytes()
-    assert all((folder / "images" / f"{key}.jpg").read_bytes() in stored for key in samples)
-    assert all(decode(sample.masks[0]).any() for sample in samples.values())
 
 
 def test_annotated_boxes_become_detections(run: Run, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from anymask.errors import UserError
 
-__all__ = ["files_by_stem", "pair", "read_levels"]
+__all__ = ["files_by_stem", "listed", "pair", "read_levels"]
 
 
 def files_by_stem(folder: Path, *endings: str) -> dict[str, Path]:
@@ -28,6 +28,19 @@ def files_by_stem(folder: Path, *endings: str) -> dict[str, Path]:
     if len(by_stem) < len(files):
         raise UserError(f"two photographs of {folder} share one name: {_first_double([f.stem for f in files])}")
     return by_stem
+
+
+def listed(path: Path) -> list[str]:
+    """The lines of a list of names. Raises UserError where there is none, it is empty, or a name leaves the folder."""
+    try:
+        names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"{path} is not a list of names") from None
+    if not names:
+        raise UserError(f"{path} lists no names")
+    if bad := next((name for name in names if name.startswith("/") or ".." in name.split("/")), None):
+        raise UserError(f"{path} lists {bad!r}, which leaves the folder")
+    return names
 
 
 def pair(photographs: dict[str, Path], annotations: dict[str, Path]) -> dict[str, tuple[Path, Path]]:
