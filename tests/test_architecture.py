@@ -29,6 +29,7 @@ LAYERS = [
     "metrics",
     "training",
     "evaluation",
+    "shard_command",
     "settings",
     "suite",
     "evaluating",

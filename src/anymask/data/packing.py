@@ -154,8 +154,9 @@ def pack(
 
 
 def _in_order(items: Mapping[str, Item], *, drawn: bool) -> dict[str, Item]:
-    if bad := next((key for key in items if not key or not re.fullmatch(r"[^./\\\0]{1,200}", key)), None):
-        raise UserError(f"the name {bad!r} has a dot or a slash, or is longer than 200 letters")
+    bad = next((key for key in items if not re.fullmatch(r"[^./\\\0]{1,200}", key)), None)
+    if bad is not None:
+        raise UserError(f"the name {bad!r} has a dot or a slash, or not 1 to 200 letters")
     return {key: items[key] for key in (sorted(items, key=_hash) if drawn else items)}
 
 

@@ -23,6 +23,7 @@ from anymask.structures import Source
 
 __all__ = ["ShardWriter", "count_masks"]
 
+_LOCK = ".lock"
 _FINISHED = ".finished.jsonl"
 """What is known of each shard that is finished, until the manifest is written."""
 
@@ -77,6 +78,7 @@ class ShardWriter:
                 write_atomically(self._folder / MANIFEST, lambda part: part.write_text(text))
                 (self._folder / _FINISHED).unlink(missing_ok=True)
         finally:
+            (self._folder / _LOCK).unlink(missing_ok=True)
             self._lock.close()
 
     def _close(self, source: Source) -> None:
@@ -140,13 +142,12 @@ def count_masks(annotation: bytes) -> int:
 
 def _locked(folder: Path) -> IO[bytes]:
     """Until it is closed. Raises UserError where another program writes there."""
-    lock = (folder / ".lock").open("wb")
+    lock = (folder / _LOCK).open("wb")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
         raise UserError(f"another program is writing shards to {folder}") from None
-    (folder / ".lock").unlink()
     return lock
 
 

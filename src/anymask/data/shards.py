@@ -232,7 +232,7 @@ def name_of(path: str | Path) -> str:
 
 def _manifest_of(path: str) -> str | None:
     """The address of the manifest where there is one."""
-    if path.startswith("pipe:") or "{" in path or path.endswith(".tar"):
+    if path.startswith("pipe:") or path.endswith(".tar"):
         return None
     if path.endswith(".json"):
         return path
@@ -251,8 +251,17 @@ def _read_manifest(manifest: str, source: Source) -> ShardSet:
     absent = [shard.url for shard in entries if not is_remote(shard.url) and not Path(shard.url).is_file()]
     if absent:
         raise UserError(f"{manifest} names shards that are not there: {', '.join(absent[:3])}")
-    indexed = [shard if shard.index else _indexed(shard.url, source)[0] for shard in entries]
+    indexed = [shard if shard.index else _indexed_anew(shard, manifest) for shard in entries]
     return ShardSet(name_of(folder), tuple(indexed), source)
+
+
+def _indexed_anew(shard: Shard, manifest: str) -> Shard:
+    """Of a manifest of version 1, which has no indexes."""
+    if len(shard.samples) != 1:
+        told = f"{shard.url} has records of {' and '.join(shard.samples) or 'no source'} and no index"
+        raise UserError(f"{manifest}: {told}: write a manifest by anymask-shards index")
+    (source,) = shard.samples
+    return _indexed(shard.url, source)[0]
 
 
 def _entry(entry: dict[str, Any], folder: str, source: Source) -> Shard:

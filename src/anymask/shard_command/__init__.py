@@ -1,0 +1,1 @@
+"""The program ``anymask-shards``: pack, index, look at and verify shards."""
