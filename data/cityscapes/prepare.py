@@ -5,7 +5,8 @@
 ROOT holds leftImg8bit/val/CITY/NAME_leftImg8bit.png and gtFine/val/CITY/NAME_gtFine_instanceIds.png. A number from 1000
 on is an object (class x 1000 + number); one below is all that a photograph has of a class: a stuff class, or a crowd of
 objects that nobody told apart, which is left out and counted. Classes 0 to 6 are void: no mask, and not counted for
-any; so are those that the benchmark does not evaluate (9, 10, 14, 15, 16, 18, 29, 30; licence plates).
+any; so are those that the benchmark does not evaluate (9, 10, 14, 15, 16, 18, 29, 30; licence plates are not drawn at
+all). This is the rule of Cityscapes' own createPanopticImgs.py.
 """
 
 from __future__ import annotations
@@ -21,19 +22,8 @@ from anymask.data.packing import Photograph
 from anymask.data.preparing import command_line, prepare
 from anymask.data.sa23 import SA23
 
-STUFF = (
-    7,
-    8,
-    11,
-    12,
-    13,
-    17,
-    19,
-    20,
-    21,
-    22,
-    23,
-)  # road, sidewalk, building, wall, fence, pole, lights, …
+# Road, sidewalk, building, wall, fence, pole, traffic light and sign, vegetation, terrain, sky.
+STUFF = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23)
 THINGS = (24, 25, 26, 27, 28, 31, 32, 33)  # person, rider, car, truck, bus, train, motorcycle, bicycle
 
 

@@ -1,10 +1,11 @@
 """Pack DRAM (paintings, semantic), one of the paper's 23 sets.
 
-    python data/dram/prepare.py --root DRAM_raw/test --out data/dram/shards
+    python data/dram/prepare.py --root DRAM_processed --out data/dram/shards
 
-ROOT holds, by movement and painter, NAME.jpg with NAME.png beside it, a picture of Pascal VOC's classes in colours or
-by index. Each class that is in a painting is one mask; background (black, 0) and void (VOC's 224, 224, 192; 255) are
-none, and void is not counted for any.
+ROOT holds test/MOVEMENT/PAINTER/NAME.jpg (test/unseen/… for eight more movements) and labels/ with a NAME.png at the
+same place, of Pascal VOC's classes by index or in their colours. Each class that is in a painting is one mask, also
+those that DRAM's own programs do not evaluate (they have 11 of the 20); background (0, black) and void (255; 224, 224,
+192) are none, and void is not counted for any.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ VOID = frozenset({255, 224 + 256 * 224 + 65536 * 192})
 def main() -> None:
     """Pack, and say what was packed."""
     parser = command_line(__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="folder with paintings and labels, at any depth")
+    parser.add_argument("--root", type=Path, required=True, help="folder with test and labels")
     prepare(parser, layout, published=SA23["dram"])
 
 
 def layout(given: argparse.Namespace) -> LabelPngs:
-    """Label pictures and the paintings beside them."""
-    pairs = pairs_below(given.root, "**/*.png", lambda label: label.removesuffix(".png") + ".jpg")
-    return LabelPngs(pairs, void=VOID)
+    """Label pictures and their paintings."""
+    return LabelPngs(pairs_below(given.root, "labels/**/*.png", painting), void=VOID)
+
+
+def painting(label: str) -> str:
+    """The path of the painting of a label picture."""
+    return "test/" + label.removeprefix("labels/").removesuffix(".png") + ".jpg"
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python data/gtea/prepare.py --root GTEA_hand2k/GTEA_GAZE_PLUS --out data/gtea/shards
 
-ROOT holds Images/NAME.jpg and Masks/NAME.png. A number of a mask picture is a hand, or both where they share one; 0 is
-none. They are taken as they are, not split into connected parts.
+ROOT holds Images/VIDEO/NAME.jpg and Masks/VIDEO/NAME.png, or without folders of videos; where it is divided into train
+and test, name train, the paper's. A number of a mask picture is a hand, or both where they share one; 0 is none. They
+are taken as they are, not split into connected parts. A photograph without a mask picture is not read.
 """
 
 from __future__ import annotations

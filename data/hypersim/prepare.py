@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from anymask.data.layouts.labels import pairs_below, photograph_of
+from anymask.data.layouts.labels import check_labels, pairs_below, photograph_of
 from anymask.data.packing import Photograph
 from anymask.data.preparing import command_line, prepare
 from anymask.data.sa23 import SA23
@@ -75,8 +75,10 @@ def read_instances(path: Path) -> Int[np.ndarray, "h w"]:
         raise UserError("Hypersim's files need h5py: pip install h5py") from None
     try:
         with h5py.File(path) as file:
-            return np.asarray(file["dataset"]).astype(np.int64)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+            stored = file["dataset"]
+            check_labels(stored.shape, stored.dtype, "it")
+            return np.asarray(stored).astype(np.int64)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path} is not a file of objects of Hypersim: {error}") from None
 
 

@@ -2,8 +2,9 @@
 
     python data/ishape/prepare.py --root ishape_dataset --out data/ishape/shards
 
-ROOT holds antenna, branch, fence, hanger, log and wire, each with val/image/NAME.jpg and val/instance_map/NAME.png. A
-number of a map is an object, 0 is none; an object in several parts has one number.
+ROOT holds antenna, branch, fence, hanger, log and wire, each with val/image/NAME.jpg and val/instance_map/NAME.png of
+16 bits. As in Cityscapes, and in iShape's own program that makes COCO's form of the maps, a number from 1000 on is an
+object and one below is none. An object in several parts, as most here are, has one number.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from anymask.data.layouts.labels import LabelPngs, pairs_below
 from anymask.data.preparing import command_line, prepare
 from anymask.data.sa23 import SA23
+
+NO_OBJECT = frozenset(range(1000))
 
 
 def main() -> None:
@@ -26,7 +29,7 @@ def main() -> None:
 
 def layout(given: argparse.Namespace) -> LabelPngs:
     """The maps of all subsets."""
-    return LabelPngs(pairs_below(given.root, f"*/{given.split}/instance_map/*.png", photograph))
+    return LabelPngs(pairs_below(given.root, f"*/{given.split}/instance_map/*.png", photograph), background=NO_OBJECT)
 
 
 def photograph(label: str) -> str:

@@ -3,8 +3,8 @@
     python data/sbd/prepare.py --root benchmark_RELEASE/dataset --split val --out data/sbd/shards
 
 ROOT holds img/NAME.jpg, inst/NAME.mat, in which GTinst.Segmentation numbers the objects, and the names of a split in
-SPLIT.txt. Interactive segmentation is measured on val: 2,820 photographs with 6,671 objects (RITM, Sofiiuk et al. 2021,
-section 4).
+SPLIT.txt. Interactive segmentation is measured on the 6,671 objects of val (RITM, Sofiiuk et al. 2021, whose paper has
+them in 2,820 photographs, and whose program's page in 2,857).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jaxtyping import Int
 from scipy.io import loadmat
 
 from anymask.data.folders import listed
-from anymask.data.layouts.labels import photograph_of
+from anymask.data.layouts.labels import check_labels, photograph_of
 from anymask.data.packing import Photograph
 from anymask.data.preparing import command_line, prepare
 from anymask.errors import UserError
@@ -56,7 +56,9 @@ def layout(given: argparse.Namespace) -> Instances:
 def read_instances(path: Path) -> Int[np.ndarray, "h w"]:
     """The objects' numbers. Raises UserError for a file that has none."""
     try:
-        return np.asarray(loadmat(path)["GTinst"]["Segmentation"][0, 0]).astype(np.int64)
+        stored = np.asarray(loadmat(path)["GTinst"]["Segmentation"][0, 0])
+        check_labels(stored.shape, stored.dtype, "it")
+        return stored.astype(np.int64)
     except FileNotFoundError:
         raise UserError(f"there is no {path}") from None
     except Exception as error:  # scipy has no error of its own for a damaged file: it raises whatever it meets

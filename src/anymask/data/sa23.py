@@ -68,7 +68,7 @@ SA23: dict[str, EvaluationSet] = {
         True,
     ),
     "zerowaste": _Set("ZeroWaste-f", "recycling", "train", 2947, 6155, "http://ai.bu.edu/zerowaste", "CC BY-NC 4.0"),
-    "ishape": _Set("iShape", "irregular shapes", "val", 754, 9742, "https://ishape.github.io", "none found", True),
+    "ishape": _Set("iShape", "irregular shapes", "val", 754, 9742, "https://ishape.github.io", "CC0", True),
     "ade20k": _Set(
         "ADE20K",
         "scenes, objects and parts",

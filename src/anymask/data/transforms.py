@@ -37,10 +37,10 @@ class ToExample:
         """Raises BadSample where a mask is damaged or none is left."""
         frame = self.augmentation.frame(sample.crop, self.image_size, chance)
         targets, boxes = self._choose(sample, frame, chance)
-        if not targets:  # perhaps they lie outside the part that was drawn
+        if not boxes:  # perhaps they lie outside the part that was drawn
             frame = Frame(sample.crop, self.image_size)
             targets, boxes = self._choose(sample, frame, chance)
-        if not targets:
+        if not boxes:
             raise BadSample(f"no mask is left of {len(sample.masks)}: empty or over {self.max_area:.0%} of the image")
         corners = frame.points_to_model(torch.tensor(boxes, dtype=torch.float32).view(-1, 2, 2))
         return Example(
@@ -48,7 +48,7 @@ class ToExample:
             source=sample.source,
             image=self._image(sample, frame, chance),
             size=frame.content,
-            targets=torch.from_numpy(np.stack(targets)),
+            targets=torch.from_numpy(targets),
             boxes=torch.cat([corners.amin(1), corners.amax(1)], dim=1),  # a mirror exchanges left and right
         )
 
@@ -60,23 +60,23 @@ class ToExample:
 
     def _choose(
         self, sample: Sample, frame: Frame, chance: random.Random
-    ) -> tuple[list[Bool[np.ndarray, "r r"]], list[tuple[int, int, int, int]]]:
+    ) -> tuple[Bool[np.ndarray, "n r r"], list[tuple[int, int, int, int]]]:
         rows, columns = frame.sampled_pixels(self.loss_size)
         lattice = masks.Lattice(sample.image.shape[:2], rows, columns)
-        targets: list[Bool[np.ndarray, "r r"]] = []
+        most = min(self.masks_per_image, len(sample.masks))
+        targets = np.zeros((most, self.loss_size, self.loss_size), dtype=bool)
         boxes: list[tuple[int, int, int, int]] = []
         for rle in chance.sample(sample.masks, len(sample.masks)):
             counts = _runs(rle)
             inside = lattice.bitmap(counts)
-            if not inside.any() or inside.mean() > self.max_area:
+            pixels = np.count_nonzero(inside)
+            if pixels == 0 or pixels > self.max_area * inside.size:
                 continue
-            target = np.zeros((self.loss_size, self.loss_size), dtype=bool)
-            target[: len(rows), : len(columns)] = inside
-            targets.append(target)
+            targets[len(boxes), : len(rows), : len(columns)] = inside
             boxes.append(_box(counts, sample.image.shape[0], frame))
-            if len(targets) == self.masks_per_image:
+            if len(boxes) == most:
                 break
-        return targets, boxes
+        return targets[: len(boxes)], boxes
 
 
 def _runs(rle: Rle) -> Int[np.ndarray, " runs"]:

@@ -86,7 +86,8 @@ def test_ppdls_finds_labels_at_any_depth_and_takes_colours_for_numbers(
 def test_ishape_takes_an_object_in_two_parts_as_one(
     run: Run, samples_of: SamplesOf, draw_photograph: Photograph, tmp_path: Path
 ) -> None:
-    for subset, labels in (("wire", PARTS), ("log", TWO)):
+    wire, log = 1000 * PARTS, 1000 * TWO
+    for subset, labels in (("wire", wire), ("log", log)):
         _write(tmp_path / "ishape" / subset / "val/image/0.jpg", draw_photograph(SIZE))
         _write(tmp_path / "ishape" / subset / "val/instance_map/0.png", labels)
         _write(tmp_path / "ishape" / subset / "train/instance_map/1.png", labels)  # of another split
@@ -94,7 +95,7 @@ def test_ishape_takes_an_object_in_two_parts_as_one(
     assert "drawn by the hashes of their names" in printed
     samples = samples_of(tmp_path / "out")
     assert sorted(samples) == ["log_val_image_0", "wire_val_image_0"]
-    _assert_objects(samples["wire_val_image_0"], PARTS, [2])
+    _assert_objects(samples["wire_val_image_0"], wire, [2000])
 
 
 def test_egohos_takes_the_papers_sources(
@@ -123,10 +124,10 @@ def test_dram_has_a_mask_for_each_class_and_does_not_count_void(
 ) -> None:
     colours = np.zeros((*SIZE, 3), dtype=np.uint8)
     colours[TWO == 1], colours[TWO == 7], colours[2] = (192, 128, 128), (128, 0, 128), (224, 224, 192)
-    _write(tmp_path / "test/realism/a.jpg", draw_photograph(SIZE))
-    _write(tmp_path / "test/realism/a.png", colours)
-    run("dram", "--root", tmp_path / "test", "--out", tmp_path / "out")
-    sample = samples_of(tmp_path / "out")["realism_a"]
+    _write(tmp_path / "DRAM/test/realism/a.jpg", draw_photograph(SIZE))
+    _write(tmp_path / "DRAM/labels/realism/a.png", colours)
+    run("dram", "--root", tmp_path / "DRAM", "--out", tmp_path / "out")
+    sample = samples_of(tmp_path / "out")["test_realism_a"]
     assert sorted(bitmap.sum() for bitmap in _bitmaps(sample)) == [6, 12]
     void = np.zeros(SIZE, dtype=bool)
     void[2] = True

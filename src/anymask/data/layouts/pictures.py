@@ -17,6 +17,10 @@ from anymask.errors import UserError
 __all__ = ["open_picture", "photograph_size"]
 
 
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error)
+"""What Pillow raises for one file or another."""
+
+
 @contextmanager
 def open_picture(file: Path | BytesIO, name: str) -> Iterator[Image.Image]:
     """A picture whose header was read; its pixels are decoded when they are asked for.
@@ -25,7 +29,7 @@ def open_picture(file: Path | BytesIO, name: str) -> Iterator[Image.Image]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is a lower one
+            warnings.simplefilter("ignore")  # of Pillow: its limit is a higher one, and damage is told below
             with Image.open(file) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     size = f"{picture.width} x {picture.height} pixels"
@@ -33,7 +37,15 @@ def open_picture(file: Path | BytesIO, name: str) -> Iterator[Image.Image]:
                 yield picture
     except FileNotFoundError:
         raise UserError(f"there is no {name}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        IndexError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{name} is not a picture that can be read") from None

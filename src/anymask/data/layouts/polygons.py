@@ -24,9 +24,7 @@ def mask_of_polygons(polygons: Sequence[Points], size: tuple[int, int], name: st
     Raises UserError for a corner that is no pair of numbers or lies outside the photograph.
     """
     for corner in (corner for polygon in polygons for corner in polygon):
-        if len(corner) != 2 or not all(
-            -OUTSIDE <= at <= side + OUTSIDE for at, side in zip(corner, size[::-1], strict=True)
-        ):
+        if len(corner) != 2 or not _is_inside(corner, size):
             raise UserError(f"{name} has the corner {list(corner)}, outside the photograph of {size} (height, width)")
     try:
         return rle_from_segmentation([[float(at) for corner in polygon for at in corner] for polygon in polygons], size)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from anymask.data.layouts.labels import LabelPngs, masks_of_labels, photograph_of, read_labels
+from anymask.data.layouts.labels import LabelPngs, check_labels, masks_of_labels, photograph_of, read_labels
 from anymask.drawing import jpeg
 from anymask.errors import UserError
 from anymask.masks import encode
@@ -52,6 +54,38 @@ def test_a_picture_with_fractions_is_none_of_labels(tmp_path: Path) -> None:
     Image.new("F", (2, 2)).save(tmp_path / "labels.tiff")
     with pytest.raises(UserError, match="is no label picture"):
         read_labels(tmp_path / "labels.tiff")
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colours_of_16_bits_are_refused_since_half_of_each_would_be_lost(channels: int, tmp_path: Path) -> None:
+    """Pillow reads 256 as 1 and 511 as 1."""
+    cv2.imwrite(str(tmp_path / "labels.png"), np.full((2, 2, channels), 511, dtype=np.uint16))
+    with pytest.raises(UserError, match=r"labels\.png has colours of 16 bits"):
+        read_labels(tmp_path / "labels.png")
+
+
+def test_a_picture_has_as_many_numbers_as_labels_may_have() -> None:
+    assert len(masks_of_labels(np.arange(10_000).reshape(100, 100))) == 10_000
+    with pytest.raises(UserError, match="10001 numbers or colours are more than the 10000"):
+        masks_of_labels(np.arange(10_001).reshape(1, 10_001))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "fits"),
+    [
+        ((2, 3), "i2", True),
+        ((2, 3), "u1", True),
+        ((2**13, 2**13), "i8", True),
+        ((2**13, 2**13 + 1), "i8", False),
+        ((2, 3, 1), "i2", False),
+        ((0, 3), "i2", False),
+        ((2, 3), "f4", False),
+        ((2, 3), "O", False),
+    ],
+)
+def test_an_array_of_labels_has_a_whole_number_for_each_pixel(shape: tuple[int, ...], kind: str, fits: bool) -> None:
+    with nullcontext() if fits else pytest.raises(UserError, match="not one of whole numbers for each pixel"):
+        check_labels(shape, np.dtype(kind), "it")
 
 
 def test_void_numbers_are_no_objects_and_not_counted_for_any(tmp_path: Path) -> None:
