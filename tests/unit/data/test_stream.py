@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
@@ -19,6 +22,7 @@ from anymask.data.transforms import ToExample
 from anymask.errors import UserError
 from anymask.structures import Batch, Sample, Skipped, Source
 
+BENCHMARK = Path(__file__).resolve().parents[2] / "bench/loader.py"
 Write = Callable[..., Path]
 Draw = Callable[..., dict[str, bytes]]
 OVERSAMPLE: dict[Source, float] = {"manual": 10.0, "automatic": 1.0}
@@ -209,3 +213,14 @@ def test_records_of_a_shard_that_ends_early_are_reported(tiny_shards: Path) -> N
     assert [(bad.shard, bad.key, bad.reason) for bad in skipped] == [
         (str(shard), key, "the shard ends early") for key in ("sa_0", "sa_4")
     ]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_samples() -> None:
+    """The benchmark's own look at it, shorter: in a process without the tests' checks of shapes, which remember."""
+    command = [sys.executable, str(BENCHMARK), "memory", "--samples", "2000", "--workers", "0"]
+    environment = os.environ | {"PYTHONPATH": str(BENCHMARK.parents[2] / "src")}
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=environment).stdout
+    megabytes = [float(line.split()[1]) for line in printed.splitlines()[1:]]
+    assert len(megabytes) == 4
+    assert megabytes[-1] - megabytes[0] < 3
