@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import simplejpeg
 import torch
+from hypothesis import settings
 
 from anymask.data.shard_writer import ShardWriter
 from anymask.masks import encode, rle_to_json
@@ -18,6 +19,8 @@ from anymask.structures import Source
 
 HEIGHT, WIDTH = 48, 64
 
+settings.register_profile("anymask", deadline=None)  # machines of CI are slow at times
+settings.load_profile("anymask")
 torch.set_num_threads(1)  # models so small gain nothing from more, and wait long for a core that others use
 
 

@@ -4,7 +4,8 @@
 
 Every NAME_seg.png below ROOT with NAME.jpg beside it, and NAME_parts_1.png, NAME_parts_2.png … where there are parts of
 objects, and parts of these. The blue channel numbers what is seen of each object, 0 is none; the other two are its
-class. What is hidden (NAME/instance_*.png) is not asked for.
+class. What is hidden (NAME/instance_*.png) is not asked for: a click can only mean what is seen. Keys are the NAMEs
+alone, so that the same photographs are drawn whichever folder above them is given.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import Int
 
 from anymask.data.layouts.labels import masks_of_labels, pairs_below, read_labels
-from anymask.data.packing import Photograph, annotation
+from anymask.data.packing import Photograph, annotation, key_of, keyed
 from anymask.data.preparing import command_line, prepare
 from anymask.data.sa23 import SA23
 
@@ -37,7 +38,8 @@ class ObjectsAndParts:
     root: Path
 
     def items(self) -> Mapping[str, tuple[Path, Path]]:
-        return pairs_below(self.root, "**/*_seg.png", lambda labels: labels.removesuffix("_seg.png") + ".jpg")
+        pairs = pairs_below(self.root, "**/*_seg.png", lambda labels: labels.removesuffix("_seg.png") + ".jpg")
+        return keyed((key_of(photograph.stem), (photograph, labels)) for photograph, labels in pairs.values())
 
     def read(self, item: tuple[Path, Path]) -> Photograph:
         photograph, objects = item

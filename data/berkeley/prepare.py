@@ -2,7 +2,8 @@
 
     python data/berkeley/prepare.py --images Berkeley/images --masks Berkeley/masks --out data/berkeley/shards
 
-A photograph is NAME.jpg, its objects are NAME#1.png, NAME#2.png and so on, or NAME.png where there is one.
+A photograph is NAME.jpg, its objects are NAME#1.png, NAME#2.png and so on, or NAME.png where there is one. Where a
+photograph of several objects is there once for each, as NAME#1.jpg and so on, 100 photographs are packed.
 """
 
 from __future__ import annotations

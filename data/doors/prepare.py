@@ -2,8 +2,8 @@
 
     python data/doors/prepare.py --root DOORS --out data/doors/shards
 
-ROOT holds Regression/Te1_5000_b_DATE and Te2_5000_ub_DATE, each with img/NAME.png and Rock_all/NAME.png: a photograph
-of one boulder and where it is. Both folders together have the paper's 10,000 photographs.
+ROOT holds Segmentation/DS1/DS/img/NAME.png and Segmentation/DS1/DS/mask/NAME.png: a photograph of one boulder and where
+it is. These are all 45,269 photographs of DS1, of which the paper took 10,000. Some show no boulder and are left out.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.data.layouts.labels import pairs_below
+from anymask.data.folders import files_by_stem, pair
 from anymask.data.layouts.mask_pngs import MaskPngs
+from anymask.data.packing import key_of, keyed
 from anymask.data.preparing import command_line, prepare
 from anymask.data.sa23 import SA23
 
@@ -20,16 +21,15 @@ from anymask.data.sa23 import SA23
 def main() -> None:
     """Pack, and say what was packed."""
     parser = command_line(__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="folder that holds Regression")
+    parser.add_argument("--root", type=Path, required=True, help="folder that holds Segmentation")
     prepare(parser, layout, published=SA23["doors"])
 
 
 def layout(given: argparse.Namespace) -> MaskPngs:
     """Photographs with their one mask."""
-    pairs = pairs_below(
-        given.root, "Regression/Te*_5000_*/Rock_all/*.png", lambda mask: mask.replace("/Rock_all/", "/img/")
-    )
-    return MaskPngs({key: (photograph, (mask,)) for key, (photograph, mask) in pairs.items()})
+    folder = given.root / "Segmentation/DS1/DS"
+    pairs = pair(files_by_stem(folder / "img", ".png"), files_by_stem(folder / "mask", ".png"))
+    return MaskPngs(keyed((key_of(name), (photograph, (mask,))) for name, (photograph, mask) in pairs.items()))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Pack the GrabCut data set, a JPEG and a PNG of 0, 128 and 255 for each photograph, into shards.
+"""Pack the GrabCut data set, a photograph and a picture of 0, 128 and 255 for each of its 50 objects, into shards.
 
-    python data/grabcut/prepare.py --images grabcut/images --masks grabcut/masks --out data/grabcut/shards
+    python data/grabcut/prepare.py --images grabcut/data_GT --masks grabcut/boundary_GT --out data/grabcut/shards
 
-255 is the object; 128 is its uncertain edge, which an evaluation does not count.
+255 is the object; 128 is its uncertain edge, which an evaluation does not count. BMP photographs become PNG.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+
 from anymask.data.folders import files_by_stem, pair, read_levels
 from anymask.data.packing import Photograph, annotation, key_of, keyed
 from anymask.data.preparing import command_line, prepare
+from anymask.errors import UserError
 from anymask.masks import encode
 
 
@@ -33,7 +36,9 @@ class GrabCut:
     masks: Path
 
     def items(self) -> Mapping[str, tuple[Path, Path]]:
-        pairs = pair(files_by_stem(self.images, ".jpg", ".jpeg"), files_by_stem(self.masks, ".png"))
+        pairs = pair(
+            files_by_stem(self.images, ".jpg", ".jpeg", ".png", ".bmp"), files_by_stem(self.masks, ".png", ".bmp")
+        )
         return keyed((key_of(name), files) for name, files in pairs.items())
 
     def read(self, item: tuple[Path, Path]) -> Photograph:
@@ -41,7 +46,16 @@ class GrabCut:
         levels = read_levels(mask, {0, 128, 255})
         entry = annotation(0, encode(levels == 255), ignore=encode(levels == 128))
         about = {"height": levels.shape[0], "width": levels.shape[1]}
-        return Photograph(photograph.read_bytes(), about, [entry])
+        return Photograph(_as_jpeg_or_png(photograph), about, [entry])
+
+
+def _as_jpeg_or_png(photograph: Path) -> bytes:
+    if photograph.suffix.lower() != ".bmp":
+        return photograph.read_bytes()
+    image = cv2.imread(str(photograph))
+    if image is None:
+        raise UserError(f"{photograph} is not a picture that can be read")
+    return cv2.imencode(".png", image)[1].tobytes()
 
 
 if __name__ == "__main__":

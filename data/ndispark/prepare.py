@@ -2,7 +2,8 @@
 
     python data/ndispark/prepare.py --root ndis_park/train --out data/ndispark/shards
 
-ROOT holds train_coco_annotations.json, in COCO's form, and imgs/NAME.jpg.
+ROOT holds train_coco_annotations.json, in COCO's form, and imgs/NAME.jpg. All objects are vehicles, of COCO's category
+car, and all count. The folders validation and test are not the paper's.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     python data/pidray/prepare.py --root pidray --out data/pidray/shards
 
-ROOT holds annotations/xray_test_hard.json, in COCO's form, and hard/NAME.png.
+ROOT holds annotations/xray_test_hard.json, in COCO's form, and hard/NAME.png: photographs with more than one
+forbidden thing, each of which is a mask. The sets easy and hidden are not the paper's.
 """
 
 from __future__ import annotations

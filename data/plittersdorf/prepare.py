@@ -2,7 +2,8 @@
 
     python data/plittersdorf/prepare.py --root plittersdorf_instance_segmentation_coco --out data/plittersdorf/shards
 
-ROOT holds train.json, val.json and test.json, in COCO's form, and images/NAME.jpg. All three count.
+ROOT holds train.json, val.json and test.json, in COCO's form, and images/NAME.jpg. The three splits are
+packed together, as the paper has them; a photograph that is in two of them is refused.
 """
 
 from __future__ import annotations

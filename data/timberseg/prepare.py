@@ -2,7 +2,9 @@
 
     python data/timberseg/prepare.py --root y5npsm3gkj-2/prescaled --out data/timberseg/shards
 
-ROOT holds coco_annotation_rotated.json, in COCO's form, and the photographs that it names.
+ROOT holds coco_annotation.json, in COCO's form, and the photographs in images. coco_annotation_rotated.json beside it
+is not read: its boxes are turned, of five numbers, which COCO's form has not. The folder original has the photographs
+at full size. Every annotated log counts; those that lie below others and cannot be grasped are not annotated.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="the folder prescaled")
     prepare(
         parser,
-        lambda given: CocoLayout.of(given.root / "coco_annotation_rotated.json", given.root),
+        lambda given: CocoLayout.of(given.root / "coco_annotation.json", given.root),
         published=SA23["timberseg"],
     )
 

@@ -1,8 +1,9 @@
 """Pack the training set of TrashCan (what lies on the sea floor), instance version, one of the paper's 23 sets.
 
-    python data/trashcan/prepare.py --root TrashCan/instance_version --out data/trashcan/shards
+    python data/trashcan/prepare.py --root dataset/instance_version --out data/trashcan/shards
 
-ROOT holds instances_train_trashcan.json, in COCO's form, and train/NAME.jpg.
+ROOT holds instances_train_trashcan.json, in COCO's form, and train/NAME.jpg. Every object counts, also plants, animals
+and parts of the vehicle itself: the README beside lists 9,540, as the paper does. Photographs without one are left out.
 """
 
 from __future__ import annotations

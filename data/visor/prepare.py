@@ -2,8 +2,8 @@
 
     python data/visor/prepare.py --root GroundTruth-SparseAnnotations --out data/visor/shards
 
-ROOT holds annotations/val/VIDEO.json and, unpacked, rgb_frames/val/…/FRAME.jpg at any depth. An annotation of a frame
-is an object with its polygons; several polygons are one object.
+ROOT holds annotations/val/VIDEO.json and, unpacked, rgb_frames/val/…/FRAME.jpg at any depth, of 1920 x 1080 pixels. An
+annotation of a frame is an object with its polygons ("segments"); several polygons are one object.
 """
 
 from __future__ import annotations

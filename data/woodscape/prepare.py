@@ -3,7 +3,8 @@
     python data/woodscape/prepare.py --root WoodScape --out data/woodscape/shards
 
 ROOT holds instance_annotations/NAME.json and rgb_images/NAME.png. A JSON has one entry, whose "annotation" lists the
-objects, each with the corners of one polygon as "segmentation". All classes count.
+objects, each with the corners of one polygon as "segmentation". All classes count, "void" and the car itself among
+them. Polygons lie upon each other (their z_order): a road goes on below the cars.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Annotated(msgspec.Struct):
     """What was drawn on a photograph."""
 
     annotation: list[Drawn]
+    image_height: int
+    image_width: int
 
 
 FILE = msgspec.json.Decoder(dict[str, Annotated])
@@ -63,6 +66,8 @@ class Fisheye:
             (annotated,) = FILE.decode(item.read_bytes()).values()
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise UserError(f"{item} is not an annotation of WoodScape: {error}") from None
+        if (stated := (annotated.image_height, annotated.image_width)) != size:
+            raise UserError(f"{item} is of {stated} pixels (height, width), {photograph} has {size}")
         masks = [mask_of_polygons([drawn.segmentation], size, str(item)) for drawn in annotated.annotation]
         entries = [annotation(number, mask) for number, mask in enumerate(masks) if area(runs(mask))]
         about = {"height": size[0], "width": size[1], "file_name": photograph.name}

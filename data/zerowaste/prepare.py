@@ -1,8 +1,9 @@
 """Pack ZeroWaste-f (waste on a conveyor belt), one of the paper's 23 sets.
 
-    python data/zerowaste/prepare.py --root splits_final_deblurred/train --out data/zerowaste/shards
+    python data/zerowaste/prepare.py --root zerowaste-f-final/splits_final_deblurred/train --out data/zerowaste/shards
 
-ROOT holds labels.json, in COCO's form, and data/NAME.PNG. The objects count, not the classes of sem_seg.
+ROOT holds labels.json, in COCO's form, and data/NAME.PNG. The polygons of the objects count, not the
+classes of sem_seg beside them. Photographs without an object are left out.
 """
 
 from __future__ import annotations

@@ -18,11 +18,17 @@ from anymask.structures import Rle
 __all__ = ["Lattice", "area", "box", "decode", "encode", "encode_runs", "rle_from_json", "rle_to_json", "runs"]
 
 
+LONGEST_CODE = 2**22
+"""Characters of a mask's run lengths: those of SA-1B have thousands. More would take gigabytes to read."""
+
+
 def runs(rle: Rle) -> Int[np.ndarray, " runs"]:
     """The run lengths, outside first; their sum is height x width.
 
     Raises ValueError for a text that is no run-length code or does not fill its size.
     """
+    if len(rle.counts) > LONGEST_CODE:
+        raise ValueError(f"the run-length code has {len(rle.counts)} characters, over the limit of {LONGEST_CODE}")
     text = np.frombuffer(rle.counts, dtype=np.uint8).astype(np.int64) - 48
     if len(text) == 0 or text.min() < 0 or text.max() > 63 or text[-1] & 32:
         raise ValueError(f"the run-length code {rle.counts[:20]!r} is damaged")
@@ -40,7 +46,9 @@ def runs(rle: Rle) -> Int[np.ndarray, " runs"]:
     counts[1::2] = np.cumsum(counts[1::2])
     counts[2::2] = np.cumsum(counts[2::2])
     height, width = rle.size
-    if counts.min() < 0 or counts.sum() != height * width:
+    if counts.min() < 0 or counts.max() > height * width:  # sums of larger ones could overflow to the right number
+        raise ValueError(f"the run-length code {rle.counts[:20]!r} has a run outside 0 to {height * width} pixels")
+    if counts.sum() != height * width:
         raise ValueError(f"the runs add up to {counts.sum()} pixels, the size {height} x {width} to {height * width}")
     return counts
 
@@ -132,7 +140,7 @@ def rle_from_json(segmentation: Any, size: tuple[int, int]) -> Rle:
     try:
         stated = tuple(int(side) for side in segmentation["size"])
         counts = segmentation["counts"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(f"not a run-length code: {str(segmentation)[:60]}") from None
     if stated != size:
         raise ValueError(f"the mask's size {stated} is not the image's {size}")

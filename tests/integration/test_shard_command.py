@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import pkgutil
 import re
 import shutil
 import signal
 import subprocess
 import tarfile
 import time
+import tomllib
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,11 +22,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymask.data import shard_index
 from anymask.data.shards import Records, ShardSet
 from anymask.data.stream import read_samples
 from anymask.drawing import jpeg
 from anymask.masks import encode, rle_to_json
-from anymask.shard_command import contact_sheet
+from anymask.shard_command import contact_sheet, indexing
 from anymask.shard_command.main import main
 from anymask.structures import Sample
 
@@ -33,6 +36,16 @@ Write = Callable[..., Path]
 Capture = pytest.CaptureFixture[str]
 
 CHROMIUM = next((found for name in ("chromium", "google-chrome", "chrome") if (found := shutil.which(name))), None)
+FRAME = """<!doctype html><body style="margin: 0"><iframe src="{url}" width="{width}" height="900" frameborder="0">
+</iframe><pre></pre><script>
+addEventListener("load", () => {{
+  const page = frames[0].document, all = [...page.images], drawn = all.filter(i => i.complete && i.naturalWidth > 0);
+  const overflow = page.documentElement.scrollWidth - page.documentElement.clientWidth;
+  document.querySelector("pre").textContent =
+    `frame ${{frames[0].innerWidth}} pictures ${{all.length}} drawn ${{drawn.length}} overflow ${{overflow}}`;
+}});
+</script>"""
+"""A page in a frame, and what is seen there."""
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -143,24 +156,34 @@ def test_options_that_do_not_belong_together_are_told(pictures: Path, capsys: Ca
     assert not (pictures / "out").exists()
 
 
-def _pack_slowly(folder: Path, out: Path) -> None:
-    main(["pack", "--from", "sa1b", "--images", str(folder), "--out", str(out), "--samples-per-shard", "5"])
+def _pack_slowly(folder: Path, out: Path, workers: int = 1) -> None:
+    options = ["--samples-per-shard", "5", "--workers", str(workers)]
+    main(["pack", "--from", "sa1b", "--images", str(folder), "--out", str(out), *options])
 
 
-def test_a_packing_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path, draw_record: Draw) -> None:
+def _is_alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_packing_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path, draw_record: Draw, workers: int) -> None:
+    """By SIGKILL, which nothing can answer; the processes that read end with the one that writes."""
     folder = tmp_path / "pairs"
     folder.mkdir()
     for number in range(200):
         for ending, data in draw_record(number, None).items():
             (folder / f"sa_{number}.{ending}").write_bytes(data)
     _pack_slowly(folder, tmp_path / "whole")
-    part, kills = tmp_path / ".out.part", 0
+    part, kills, readers = tmp_path / ".out.part", 0, list[int]()
     for wanted in (3, 12, 25):
-        process = get_context("fork").Process(target=_pack_slowly, args=(folder, tmp_path / "out"))
+        process = get_context("fork").Process(target=_pack_slowly, args=(folder, tmp_path / "out", workers))
         process.start()
         while process.is_alive() and len(list(part.glob("*.tar"))) < wanted:
             time.sleep(0.002)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         if process.is_alive():
+            readers += [int(pid) for pid in children.read_text().split()]
             os.kill(process.pid or 0, signal.SIGKILL)
             kills += 1
         process.join()
@@ -168,6 +191,11 @@ def test_a_packing_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path, draw
     if not (tmp_path / "out").exists():
         _pack_slowly(folder, tmp_path / "out")
     assert kills >= 1
+    assert len(readers) == (kills * workers if workers > 1 else 0)
+    deadline = time.monotonic() + 20
+    while any(map(_is_alive, readers)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(map(_is_alive, readers))
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
 
 
@@ -177,7 +205,9 @@ def test_a_packing_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path, draw
 def test_sa1bs_tars_are_indexed_where_they_are(sa1b: Path, capsys: Capture) -> None:
     before = _files(sa1b)
     main(["index", str(sa1b), "--workers", "2"])
-    assert capsys.readouterr().out == f"{sa1b}: 2 shards, 6 photographs, 0 defects\n"
+    told, compared = capsys.readouterr().out.splitlines()
+    assert told == f"{sa1b}: 2 shards, 6 photographs, 0 defects"
+    assert compared.startswith("SA-1B has 11,185,362 photographs")
     assert {name: data for name, data in _files(sa1b).items() if name.endswith(".tar")} == before
     shards = ShardSet.open(str(sa1b))
     assert shards.samples == {"automatic": 6}
@@ -187,6 +217,60 @@ def test_sa1bs_tars_are_indexed_where_they_are(sa1b: Path, capsys: Capture) -> N
     stamps = {file: file.stat().st_mtime_ns for file in sa1b.glob("*.npy")}
     main(["index", str(sa1b)])  # nothing has changed
     assert {file: file.stat().st_mtime_ns for file in sa1b.glob("*.npy")} == stamps
+    assert "0 defects; 2 shards were indexed before and are unchanged" in capsys.readouterr().out
+    main(["index", str(sa1b), "--source", "semi_automatic"])
+    assert ShardSet.open(str(sa1b)).samples == {"semi_automatic": 6}
+    main(["info", str(sa1b)])
+    main(["verify", str(sa1b)])
+    assert "2 shards, 6 records" in capsys.readouterr().out
+
+
+def test_an_indexing_that_is_stopped_goes_on_and_forgets_no_defect(
+    sa1b: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(sa1b / "sa_000000.tar", "a") as more:
+        member = tarfile.TarInfo("../x.jpg")
+        member.size = 3
+        more.addfile(member, io.BytesIO(b"abc"))
+    read = shard_index.index_of_tar
+    asked: list[str] = []
+
+    def stop_at_the_second(url: str) -> object:
+        asked.append(Path(url).name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return read(url)
+
+    monkeypatch.setattr(indexing, "index_of_tar", stop_at_the_second)
+    with pytest.raises(SystemExit, match="stopped"):
+        main(["index", str(sa1b), "--annotations"])
+    assert not (sa1b / "manifest.json").exists()
+    with (sa1b / ".indexed.jsonl").open("a") as note:
+        note.write('{"shard": {"ur')  # what was being written
+    main(["index", str(sa1b), "--annotations"])
+    assert asked == ["sa_000000.tar", "sa_000001.tar", "sa_000001.tar"]
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        f"{sa1b / 'sa_000000.tar'} ../x.jpg its name leaves the folder",
+        f"{sa1b}: 2 shards, 6 photographs, 1 defects; 1 shards were indexed before and are unchanged, "
+        "which are not read again",
+    ]
+    assert [shard.masks for shard in ShardSet.open(str(sa1b)).shards] != [None, None]
+    (sa1b / "sa_000000.tar").write_bytes((sa1b / "sa_000001.tar").read_bytes() + bytes(512))  # another length
+    asked.clear()
+    main(["index", str(sa1b)])
+    assert asked == ["sa_000000.tar"]
+
+
+def test_a_pattern_of_tars_is_indexed_into_a_folder(sa1b: Path, tmp_path: Path, capsys: Capture) -> None:
+    pattern = f"{sa1b}/sa_{{000001..000001}}.tar"
+    assert "name one for its manifest by --out" in _fails(capsys, "index", pattern)
+    main(["index", pattern, "--out", str(tmp_path / "some" / "where")])
+    (shard,) = ShardSet.open(str(tmp_path / "some" / "where")).shards
+    assert (shard.url, shard.total) == (str(sa1b / "sa_000001.tar"), 3)
+    shutil.copytree(sa1b, tmp_path / "again")
+    both = f"{tmp_path}/{{sa1b,again}}/sa_000000.tar"
+    assert "two tars have the name sa_000000.tar" in _fails(capsys, "index", both, "--out", tmp_path / "both")
+    assert "cannot be read" in _fails(capsys, "index", f"{sa1b}/absent.tar", "--out", tmp_path / "none")
 
 
 def test_an_index_may_lie_elsewhere_and_know_more(sa1b: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -222,6 +306,11 @@ def test_what_cannot_be_read_is_told_with_its_shard(sa1b: Path, capsys: Capture)
     assert lines[0] == f"{first} ../../etc/x.jpg its name leaves the folder"
     assert lines[1].startswith(f"{second} the whole shard ")
     assert lines[2] == f"{sa1b}: 1 shards, 3 photographs, 2 defects"
+    with pytest.raises(SystemExit):
+        main(["verify", str(sa1b)])
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"{second} the whole shard the manifest does not know it"
+    assert told[-1].endswith(": 1 shards, 3 records, " + told[-1].split(", ")[-2] + ", 2 defects")
     assert "there is no tar in" in _fails(capsys, "index", sa1b / "..")
 
 
@@ -233,6 +322,7 @@ def test_the_table_of_a_set_names_its_shards(
     printed = capsys.readouterr().out
     assert "automatic-000001.tar" in printed
     assert re.search(r"all 3 .* 6 automatic", printed)
+    assert "masks a record" in printed
 
 
 # ---- verify ----
@@ -255,8 +345,7 @@ def test_every_defect_is_told_with_shard_and_key(tmp_path: Path, write_shards: W
     third.write_bytes(third.read_bytes()[:700])
     shutil.copy(folder / "manual-000000.index.npy", folder / "manual-000001.index.npy")
     report = tmp_path / "defects.jsonl"
-    _fails_with = pytest.raises(SystemExit)
-    with _fails_with as ended:
+    with pytest.raises(SystemExit) as ended:
         main(["verify", str(folder), "--report", str(report)])
     assert ended.value.code == 1
     defects = [json.loads(line) for line in report.read_text().splitlines()]
@@ -335,6 +424,42 @@ def test_a_sheet_of_what_is_not_packed_yet_and_of_a_picture_alone(pictures: Path
     assert "3 photographs; the numbers below are all of them: 6 masks" in (tmp_path / "sheet.md").read_text()
 
 
+def test_damage_is_counted_and_not_pictured(tmp_path: Path, draw_record: Draw, capsys: Capture) -> None:
+    """A photograph of another size, one that is none, and a run-length code that is damaged."""
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    with tarfile.open(folder / "damaged.tar", "w") as tar:
+        for number, key in enumerate(("larger", "none", "code", "mask")):
+            files = draw_record(number)
+            record = json.loads(files["json"])
+            if key == "code":
+                record["annotations"][0]["segmentation"]["counts"] = "@@"
+            if key == "mask":
+                record["annotations"][0]["segmentation"]["size"] = [48, 65]
+            files["json"] = json.dumps(record).encode()
+            files["jpg"] = {"larger": jpeg(np.zeros((49, 64, 3), np.uint8)), "none": b"GIF"}.get(key, files["jpg"])
+            for ending, data in files.items():
+                member = tarfile.TarInfo(f"{key}.{ending}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    main(["show", str(folder), "--out", str(tmp_path / "sheet.html")])
+    page = (tmp_path / "sheet.md").read_text()
+    for what, key in (
+        ("photograph of another size than its annotation says", "larger"),
+        ("photograph that is damaged or too large", "none"),
+        ("cannot be read: a mask's size is not its photograph's", "mask"),
+    ):
+        assert f"| {what} | 1 | 1 | {key} |" in page
+    assert re.search(r"\| cannot be read: the run.* \| 1 \| 1 \| code \|", page)
+    with tarfile.open(tmp_path / "one.tar", "w") as tar:
+        member = tarfile.TarInfo("a.jpg")
+        member.size = 1
+        tar.addfile(member, io.BytesIO(b"x"))
+    assert "has no photograph that could be" in _fails(
+        capsys, "show", tmp_path / "one.tar", "--out", tmp_path / "x.jpg"
+    )
+
+
 def test_a_large_set_is_looked_at_in_part(tiny_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anymask.shard_command.main.SURVEYED", 5)
     main(["show", str(tiny_shards), "--out", str(tmp_path / "sheet.html"), "--seed", "3"])
@@ -347,26 +472,33 @@ def test_a_sheet_of_nothing_or_of_two_things_is_refused(tiny_shards: Path, capsy
     assert "name a shard set, or its form by --from, and not both" in _fails(capsys, "show")
     assert "and not both" in _fails(capsys, "show", tiny_shards, "--from", "coco")
     assert "sheet.pdf is neither a page" in _fails(capsys, "show", tiny_shards, "--out", "sheet.pdf")
+    assert "--samples 0: at least one" in _fails(capsys, "show", tiny_shards, "--samples", 0)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_sheet_in_a_browser(odd: Path, tmp_path: Path, width: int) -> None:
-    """All pictures are loaded, nothing scrolls sideways and nothing is complained about."""
+    """All pictures are loaded, nothing scrolls sideways and nothing is complained about.
+
+    In a frame: Chromium has no window narrower than 500 pixels.
+    """
     page = tmp_path / "sheet.html"
     main(["show", str(odd), "--out", str(page)])
-    probe = (
-        "<script>onload=()=>{const p=[...document.images];p.forEach(i=>i.loading='eager');"
-        "Promise.all(p.map(i=>i.decode())).then(()=>{document.title=`loaded ${p.length} "
-        "wide ${document.documentElement.scrollWidth-innerWidth}`})}</script>"
-    )
-    page.write_text(page.read_text().replace("</body>", f"{probe}</body>"))
     assert "http://" not in page.read_text().replace("http://www.w3.org", "")
-    command = [CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900"]
-    options = ["--virtual-time-budget=5000", "--enable-logging=stderr", "--dump-dom", page.as_uri()]
-    ran = subprocess.run([*command, *options], capture_output=True, text=True, timeout=90, check=True)
-    title = re.search(r"<title>loaded (\d+) wide (-?\d+)</title>", ran.stdout)
-    assert title is not None, ran.stdout[:300]
-    assert int(title[1]) >= 7
-    assert int(title[2]) <= 0
+    (tmp_path / "probe.html").write_text(FRAME.format(url=page.as_uri(), width=width))
+    command = [CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+    command += ["--virtual-time-budget=5000", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--dump-dom", (tmp_path / "probe.html").as_uri()]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
     assert "CONSOLE" not in ran.stderr
+    told = re.search(r"<pre>frame (\d+) pictures (\d+) drawn (\d+) overflow (-?\d+)</pre>", ran.stdout)
+    assert told is not None, ran.stdout[:300]
+    frame, pictures, drawn, overflow = map(int, told.groups())
+    assert frame == width
+    assert pictures == drawn >= 7
+    assert overflow <= 0
+
+
+def test_the_console_command_is_this_program() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert pkgutil.resolve_name(project["scripts"]["anymask-shards"]) is main

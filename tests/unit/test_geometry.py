@@ -17,14 +17,14 @@ SIDES = st.integers(1, 3000)
 REFERENCE = SamProcessor(SamImageProcessorPil())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SIDES, SIDES, st.sampled_from([64, 256, 1024]))
 def test_a_photograph_takes_the_room_that_the_official_code_gives_it(height: int, width: int, side: int) -> None:
     official = REFERENCE.image_processor._get_preprocess_shape((height, width), side)
     assert Frame.of((height, width), side).content == (max(1, official[0]), max(1, official[1]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(30, 3000), st.integers(30, 3000), st.integers(0, 20), st.integers(0, 20))
 def test_points_move_as_in_the_official_code(height: int, width: int, x: int, y: int) -> None:
     points = np.array([[x, y], [width - 1, height - 1]], dtype=np.float32)
@@ -77,7 +77,7 @@ def test_the_lattice_lies_on_the_pixels_under_its_centres(
     assert sampled[1].tolist() == columns
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 600), st.integers(1, 600), st.sampled_from([16, 64, 256]))
 def test_sampled_pixels_rise_and_lie_in_the_photograph(height: int, width: int, grid: int) -> None:
     for pixels, side in zip(Frame.of((height, width), 256).sampled_pixels(grid), (height, width), strict=True):

@@ -26,7 +26,7 @@ def test_focal_loss_by_hand() -> None:
     assert both == pytest.approx((inside + outside) / 2)  # the mean over pixels
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), masks=st.integers(1, 3), scale=st.sampled_from([0.1, 1.0, 4.0]))
 def test_losses_equal_their_definitions(seed: int, masks: int, scale: float) -> None:
     draw = torch.Generator().manual_seed(seed)

@@ -38,7 +38,7 @@ def _brute_force_depth(bitmap: Bitmaps) -> list[list[int]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BITMAPS)
 def test_depth_is_the_least_squared_distance_to_the_outside(bitmaps: Bitmaps) -> None:
     depth = squared_depth(torch.from_numpy(bitmaps))
@@ -72,7 +72,7 @@ def test_the_deepest_pixel_is_column_and_row(picture: str, pixel: tuple[int, int
     assert depth.tolist() == [squared]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BITMAPS, st.integers(0, 2**20))
 def test_a_uniform_pixel_lies_inside_where_there_is_an_inside(bitmaps: Bitmaps, seed: int) -> None:
     pixels, has_any = uniform_pixel(torch.from_numpy(bitmaps), torch.Generator().manual_seed(seed))
@@ -140,7 +140,7 @@ def test_no_masks_have_no_runs() -> None:
     assert run_bounds(torch.zeros(0, 3, 3, dtype=torch.bool)) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BITMAPS)
 def test_runs_cover_the_mask(bitmaps: Bitmaps) -> None:
     for bitmap, (starts, ends) in zip(bitmaps, run_bounds(torch.from_numpy(bitmaps)), strict=True):

@@ -20,6 +20,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from anymask import masks
+from anymask.data.records import MAX_PIXELS
 from anymask.errors import UserError
 from anymask.structures import Rle
 
@@ -47,6 +48,8 @@ Xywh = tuple[float, float, float, float]
 
 FARTHEST = 10**6
 """The largest coordinate in pixels, of a polygon or a detector's box; somewhere above, pycocotools and OpenCV crash."""
+LONGEST_OUTLINE = 2 * 10**6
+"""In pixels, of a mask's polygons: to rasterise them, pycocotools takes 100 bytes for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,15 @@ def rle_from_segmentation(segmentation: Sequence[Sequence[float | int]] | dict[s
         return masks.encode(np.zeros(size, dtype=bool))
     if not all(np.abs(polygon).max() <= FARTHEST for polygon in polygons):
         raise ValueError(f"a polygon has a coordinate beyond {FARTHEST} pixels")
+    if sum(map(_outline, polygons)) > LONGEST_OUTLINE:
+        raise ValueError(f"the outline of the polygons is longer than {LONGEST_OUTLINE} pixels")
     return Rle(size, coco_mask.merge(coco_mask.frPyObjects(polygons, *size))["counts"])
+
+
+def _outline(polygon: Sequence[float | int]) -> float:
+    """Pixels that its sides pass, each counted along the axis on which it is longer."""
+    corners = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
 
 
 def rle_of_entry(raw: msgspec.Raw, size: tuple[int, int], name: str) -> Rle:
@@ -231,6 +242,8 @@ def _image(image: _Image) -> Image:
         raise UserError(f"image {image.id} has neither file_name nor LVIS's coco_url")
     if min(image.height, image.width) < 1:
         raise UserError(f"image {image.id} has the size {image.height} x {image.width} (height x width)")
+    if image.height * image.width > MAX_PIXELS:
+        raise UserError(f"image {image.id} has {image.height * image.width} pixels, over the limit of {MAX_PIXELS}")
     return Image(
         id=image.id,
         size=(image.height, image.width),

@@ -26,13 +26,15 @@ from rich.progress import track
 
 from anymask import masks
 from anymask.data.records import BadSample, RawSample, parse
-from anymask.data.shard_writer import ShardWriter
+from anymask.data.shard_writer import OtherRecordsError, ShardWriter, only_writer
+from anymask.data.worker import become_worker
 from anymask.errors import UserError
 from anymask.structures import Rle, Source
 
 __all__ = ["Counts", "Layout", "Photograph", "annotation", "is_held_out", "key_of", "keyed", "pack"]
 
 Item = TypeVar("Item")
+SPLITS = ("train", "held_out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,8 @@ def pack(
     With ``enough_masks``, of a draw: photographs in the order of the hashes of their keys, until there are that many
     masks or more. ``expected`` are the numbers of photographs and masks. Raises UserError where they differ, for a
     split without photographs and for the first photograph that does not match its annotation; then nothing is left.
+
+    What a stopped attempt has finished is kept where the records are the same; else the packing begins anew.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not an empty folder: name another or remove it")
@@ -142,15 +146,33 @@ def pack(
         raise UserError(f"the share held out lies between 0 and 1, not at {held_out}")
     items = _in_order(layout.items(), drawn=enough_masks is not None)
     part = out.absolute().with_name(f".{out.absolute().name}.part")
-    try:
+
+    def attempt() -> Counts:
+        _check_splits(part, held_out)
         with _photographs(layout.read, items, source, workers) as photographs:
-            counts = _write(photographs, len(items), part, source, held_out, enough_masks, samples_per_shard)
-        _check_numbers(counts, expected)
-    except UserError:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    part.replace(out)
+            return _write(photographs, len(items), part, source, held_out, enough_masks, samples_per_shard)
+
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with only_writer(part.with_name(f"{part.name}.lock"), out):
+        try:
+            try:
+                counts = attempt()
+            except OtherRecordsError:
+                shutil.rmtree(part)
+                counts = attempt()
+            _check_numbers(counts, expected)
+        except UserError:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        part.replace(out)
     return counts
+
+
+def _check_splits(part: Path, held_out: float | None) -> None:
+    """Raises OtherRecordsError where an earlier attempt had a split that this one has not."""
+    wanted = set() if held_out is None else set(SPLITS)
+    if part.exists() and {path.name for path in part.iterdir() if path.is_dir()} != wanted:
+        raise OtherRecordsError(f"{part} has other splits")
 
 
 def _in_order(items: Mapping[str, Item], *, drawn: bool) -> dict[str, Item]:
@@ -189,7 +211,7 @@ _TASK: list[Callable[[tuple[str, Any]], _Packed]] = []  # of this process, where
 
 
 def _be_a_worker(task: Callable[[tuple[str, Any]], _Packed]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process: the first one answers
+    become_worker(signal.SIG_IGN)
     _TASK.append(task)
 
 
@@ -217,7 +239,7 @@ def _write(
     samples_per_shard: int,
 ) -> Counts:
     counts = Counts()
-    splits = [""] if held_out is None else ["train", "held_out"]
+    splits = ("",) if held_out is None else SPLITS
     with ExitStack() as stack:
         writers = {
             split: stack.enter_context(ShardWriter(folder / split, samples_per_shard=samples_per_shard, resume=True))

@@ -24,7 +24,10 @@ from anymask.structures import SOURCES, Rle, Sample, Source
 
 __all__ = ["BadSample", "RawSample", "decode_image", "parse", "source_of"]
 
-MAX_PIXELS = 2**27  # 134 megapixels: more is a decompression bomb
+MAX_PIXELS = 2**26
+"""67 megapixels, which take .6 GB to decode where the JPEG is progressive: more is a decompression bomb."""
+MAX_SCANS = 100
+"""Of a JPEG. Progressive ones have about ten; the format allows thousands, each of which goes over all pixels."""
 
 
 class BadSample(ValueError):
@@ -70,7 +73,7 @@ def source_of(raw: RawSample, default: Source) -> Source:
     """The stage that a record names, or ``default``; also where the record is damaged, for it to be counted there."""
     try:
         stated = _SOURCE.decode(raw.files["json"]).source
-    except (KeyError, msgspec.MsgspecError):
+    except (KeyError, msgspec.MsgspecError, RecursionError):
         return default
     return stated if stated in SOURCES else default
 
@@ -134,11 +137,15 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
         _check_pixels(height, width)
+        if data.count(b"\xff\xda") > MAX_SCANS:
+            raise BadSample(f"the photograph has more than {MAX_SCANS} scans")
         return simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False)
     except BadSample:
         raise
     except (ValueError, RuntimeError) as error:
         raise BadSample(f"the photograph cannot be decoded: {error}") from None
+    except KeyError as error:  # of simplejpeg's names
+        raise BadSample(f"the photograph cannot be decoded: its chroma subsampling {error} is not known") from None
 
 
 def _check_pixels(height: int, width: int) -> None:

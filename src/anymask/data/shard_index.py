@@ -7,7 +7,6 @@ bytes a record. It is made while a shard is written, or from the headers of a ta
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,12 +16,15 @@ import numpy as np
 
 from anymask.atomic import write_atomically
 from anymask.data.storage import StorageError, is_remote, open_file, read_whole
+from anymask.data.tar_headers import DamagedTar, Member, read_members
 from anymask.structures import SOURCES, Skipped, Source
 
 __all__ = ["PHOTOGRAPHS", "Entry", "Index", "Place", "index_of_tar", "key_and_ending", "load_index", "save_index"]
 
 PHOTOGRAPHS = ("jpg", "jpeg", "png")
 LONGEST_KEY = 200
+LARGEST = {"photograph": 2**28, "annotation": 2**25}
+"""Bytes: what an annotation has parsed to takes ten times as many."""
 Index = np.ndarray[Any, np.dtype[Any]]
 """One row for each record: key, source, and where photograph and annotation lie; of size 0 where there is none."""
 
@@ -105,7 +107,9 @@ def index_of_tar(url: str) -> tuple[list[Entry], list[Skipped]]:
         with open_file(url) as file:
             defects += _read_headers(file, url, entries)
             size = file.seek(0, io.SEEK_END)
-    except (OSError, ValueError, OverflowError) as error:
+            if not size:
+                raise StorageError(f"{url} is not a tar file: it is empty")
+    except OSError as error:
         raise StorageError(f"{url} cannot be read: {error}") from None
     for entry in [e for e in entries.values() if max(_end(e.photograph), _end(e.annotation)) > size]:
         defects.append(Skipped(url, entry.key, "the shard ends early"))
@@ -114,45 +118,43 @@ def index_of_tar(url: str) -> tuple[list[Entry], list[Skipped]]:
 
 
 def _read_headers(file: io.IOBase, url: str, entries: dict[str, Entry]) -> list[Skipped]:
-    """Fills ``entries``; what comes behind damage is lost, which tarfile alone does not always say."""
+    """Fills ``entries``; what comes behind damage is lost."""
     defects: list[Skipped] = []
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                _add(member, url, entries, defects)
-                tar.members = []  # type: ignore[attr-defined]  # tarfile would keep what it has seen
-            file.seek(tar.offset)
-            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-                defects.append(Skipped(url, "the rest of the shard", f"there is no header at byte {tar.offset}"))
-    except tarfile.TarError as error:
+        for member in read_members(file):
+            _add(member, url, entries, defects)
+    except DamagedTar as error:
         if not entries:
             raise StorageError(f"{url} is not a tar file: {error}") from None
-        defects.append(Skipped(url, "the rest of the shard", f"{type(error).__name__}: {error}"))
+        defects.append(Skipped(url, "the rest of the shard", str(error)))
     return defects
 
 
-def _add(member: tarfile.TarInfo, url: str, entries: dict[str, Entry], defects: list[Skipped]) -> None:
+def _add(member: Member, url: str, entries: dict[str, Entry], defects: list[Skipped]) -> None:
     key, ending = key_and_ending(member.name)
     kind = "photograph" if ending in PHOTOGRAPHS else "annotation" if ending == "json" else None
-    if kind is None or member.isdir():
+    if kind is None or member.kind == "folder":
         return
-    if wrong := _wrong_with(member, key):
-        defects.append(Skipped(url, member.name[:LONGEST_KEY], wrong))
+    if wrong := _wrong_with(member, key, kind):
+        shown = member.name if member.name.isprintable() else ascii(member.name)[1:-1]
+        defects.append(Skipped(url, shown[:LONGEST_KEY], wrong))
         return
     entry = entries.setdefault(key, Entry(key))
     if getattr(entry, kind).size:
         defects.append(Skipped(url, key, f"there is a second {kind} of that name"))
     else:
-        setattr(entry, kind, Place(member.offset_data, member.size))
+        setattr(entry, kind, Place(member.offset, member.size))
 
 
-def _wrong_with(member: tarfile.TarInfo, key: str) -> str | None:
-    if not member.isreg():
-        return "it is no file but a link or a device"
+def _wrong_with(member: Member, key: str, kind: str) -> str | None:
+    if member.kind != "file":
+        return "it is no file but a link, a device or stored in parts"
     if PurePosixPath(key).is_absolute() or ".." in PurePosixPath(key).parts:
         return "its name leaves the folder"
     if len(key.encode(errors="replace")) > LONGEST_KEY or not key.isprintable() or not key:
         return "its name is too long, or not printable"
+    if member.size > LARGEST[kind]:
+        return f"the {kind} has {member.size} bytes, over the limit of {LARGEST[kind]}"
     return None
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -16,24 +17,29 @@ import msgspec
 from webdataset.writer import TarWriter
 
 from anymask.atomic import write_atomically
-from anymask.data.shard_index import Entry, index_of_tar, save_index
+from anymask.data.shard_index import PHOTOGRAPHS, Entry, index_of_tar, load_index, save_index
 from anymask.data.shards import MANIFEST, Shard, manifest_text
+from anymask.data.storage import Ranges, StorageError
 from anymask.errors import UserError
-from anymask.structures import Source
+from anymask.structures import SOURCES, Source
 
-__all__ = ["ShardWriter", "count_masks"]
+__all__ = ["OtherRecordsError", "ShardWriter", "count_masks", "only_writer"]
 
 _LOCK = ".lock"
 _FINISHED = ".finished.jsonl"
 """What is known of each shard that is finished, until the manifest is written."""
 
 
+class OtherRecordsError(UserError):
+    """What an earlier attempt wrote is not what is written now: its data or its options were others."""
+
+
 class ShardWriter:
     """Packs records into shards of one source each, with an index beside each and a manifest; a context manager.
 
     A shard gets its name when it is whole and its index is there; the manifest is written last. ``folder`` must be
-    empty or absent; with ``resume`` it may hold finished shards of an earlier attempt, whose records are passed over
-    when they are written again.
+    empty or absent; with ``resume`` it may hold finished shards of an earlier attempt, whose records are compared and
+    passed over when they are written again: OtherRecordsError where they are others, then or on leaving.
     """
 
     def __init__(self, folder: Path, *, samples_per_shard: int = 1000, resume: bool = False) -> None:
@@ -45,20 +51,25 @@ class ShardWriter:
         self._folder = folder
         self._limit = samples_per_shard
         self._open: dict[Source, _OpenShard] = {}
-        self._lock = _locked(folder)
+        self._lock = only_writer(folder / _LOCK, folder)
+        self._lock.__enter__()
         self._written = list(_finished(folder)) if resume else []
-        self._keys = {entry.key for shard in self._written for entry in index_of_tar(str(folder / shard.url))[0]}
+        self._again = {source: _records(folder, self._shards_of(source)) for source in SOURCES}
+        self._check_lengths()
 
     def __enter__(self) -> ShardWriter:
         return self
 
     def write(self, key: str, files: dict[str, bytes], *, source: Source) -> None:
         """Add a record; ``files`` by their endings, the annotation as ``json``."""
-        if key in self._keys:
+        earlier = next(self._again[source], None)
+        if earlier is not None:
+            if earlier != (key, *_contents(files)):
+                raise OtherRecordsError(f"{self._folder} has {earlier[0]!r} of an earlier attempt, not this {key!r}")
             return
         shard = self._open.get(source)
         if shard is None:
-            number = sum(source in shard.samples for shard in self._written)
+            number = len(self._shards_of(source))
             shard = self._open[source] = _OpenShard(self._folder / f"{source}-{number:06d}.tar", source)
         shard.write(key, files)
         if shard.samples == self._limit:
@@ -68,18 +79,35 @@ class ShardWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if kind is None:
+                self._check_none_is_left()
             for source in list(self._open):
                 if kind is None:
                     self._close(source)
                 else:
                     self._open.pop(source).discard()
             if kind is None:
+                self._check_lengths()
                 text = manifest_text(self._written)
                 write_atomically(self._folder / MANIFEST, lambda part: part.write_text(text))
                 (self._folder / _FINISHED).unlink(missing_ok=True)
         finally:
-            (self._folder / _LOCK).unlink(missing_ok=True)
-            self._lock.close()
+            self._lock.__exit__(None, None, None)
+
+    def _shards_of(self, source: Source) -> list[Shard]:
+        return [shard for shard in self._written if source in shard.samples]
+
+    def _check_none_is_left(self) -> None:
+        for earlier in (next(records, None) for records in self._again.values()):
+            if earlier is not None:
+                raise OtherRecordsError(f"{self._folder} has a record {earlier[0]!r} of an earlier attempt")
+
+    def _check_lengths(self) -> None:
+        """All shards of a source but its last one are full."""
+        for source in SOURCES:
+            totals = [shard.total for shard in self._shards_of(source)]
+            if any(total != self._limit for total in totals[:-1]) or max(totals, default=0) > self._limit:
+                raise OtherRecordsError(f"{self._folder} has shards of an earlier attempt, of {totals[0]} records")
 
     def _close(self, source: Source) -> None:
         shard = self._open.pop(source).finish()
@@ -140,15 +168,36 @@ def count_masks(annotation: bytes) -> int:
         return 0
 
 
-def _locked(folder: Path) -> IO[bytes]:
-    """Until it is closed. Raises UserError where another program writes there."""
-    lock = (folder / _LOCK).open("wb")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise UserError(f"another program is writing shards to {folder}") from None
-    return lock
+@contextmanager
+def only_writer(lock: Path, folder: Path) -> Iterator[None]:
+    """Raises UserError where another program has the lock, which says that it writes to the folder."""
+    with lock.open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_there = os.path.samestat(os.fstat(file.fileno()), lock.stat())
+        except OSError:
+            is_there = False
+        if not is_there:  # or it was the other program's, which has just ended
+            raise UserError(f"another program is writing shards to {folder}")
+        _HELD.add(file)
+        try:
+            yield
+        finally:
+            _HELD.discard(file)
+            lock.unlink(missing_ok=True)
+
+
+_HELD: set[IO[bytes]] = set()
+"""Locks of this process; a fork that outlives it must not hold them."""
+
+
+def _let_go() -> None:
+    for file in _HELD:
+        file.close()
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _finished(folder: Path) -> Iterator[Shard]:
@@ -164,3 +213,25 @@ def _finished(folder: Path) -> Iterator[Shard]:
         file = folder / shard.url
         if file.is_file() and file.stat().st_size == shard.bytes:
             yield shard
+
+
+def _records(folder: Path, shards: list[Shard]) -> Iterator[tuple[str, bytes, bytes]]:
+    """Key, photograph and annotation of all records, in the order in which they were written."""
+    ranges = Ranges()
+    for shard in shards:
+        url = str(folder / shard.url)
+        try:
+            for row in load_index(str(folder / str(shard.index))):
+                photograph, annotation = (
+                    ranges.read(url, int(row[f"{part}_offset"]), int(row[f"{part}_size"]))
+                    for part in ("photograph", "annotation")
+                )
+                yield row["key"].decode(), photograph, annotation
+        except StorageError as error:
+            raise OtherRecordsError(f"{url}, of an earlier attempt, is damaged: {error}") from None
+    ranges.close()
+
+
+def _contents(files: dict[str, bytes]) -> tuple[bytes, bytes]:
+    photograph = next((data for ending, data in files.items() if ending in PHOTOGRAPHS), b"")
+    return photograph, files.get("json", b"")

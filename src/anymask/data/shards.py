@@ -26,7 +26,7 @@ from anymask.data.storage import NO_PIPES, Pipes, Ranges, StorageError, exists, 
 from anymask.errors import UserError
 from anymask.structures import SOURCES, Skipped, Source
 
-__all__ = ["MANIFEST", "Records", "Shard", "ShardSet", "manifest_text", "name_of"]
+__all__ = ["MANIFEST", "Records", "Shard", "ShardSet", "manifest_text", "name_of", "tars_of"]
 
 MANIFEST = "manifest.json"
 FORMAT = "anymask shards"
@@ -279,6 +279,12 @@ def _entry(entry: dict[str, Any], folder: str, source: Source) -> Shard:
     )
 
 
+def tars_of(path: str) -> list[str]:
+    """Those in a folder, or the addresses that a pattern stands for. Raises UserError where braces do not match."""
+    folder = Path(path.removeprefix("file://"))
+    return [str(file) for file in sorted(folder.glob("*.tar"))] if folder.is_dir() else _expanded(path)
+
+
 def _known_source(name: str) -> Source:
     if name not in SOURCES:
         raise ValueError(f"unknown source {name!r}")
@@ -287,8 +293,7 @@ def _known_source(name: str) -> Source:
 
 def _tars(path: str, source: Source, pipes: Pipes) -> ShardSet:
     """Tar files without a manifest; where one beside them describes some of these, they are not read."""
-    folder = Path(path.removeprefix("file://"))
-    urls = [str(file) for file in sorted(folder.glob("*.tar"))] if folder.is_dir() else _expanded(path)
+    urls = tars_of(path)
     if not urls:
         raise UserError(f"there are no shards in {path}: neither {MANIFEST} nor a tar file")
     files = [pipes.copied(url) if url.startswith("pipe:") else url for url in urls]

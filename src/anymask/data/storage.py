@@ -7,6 +7,7 @@ Everything is read by ranges, so that any record of any shard is one request. Wh
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shlex
 import subprocess
@@ -15,7 +16,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import IOBase
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +34,7 @@ __all__ = [
     "join",
     "open_file",
     "read_whole",
+    "sha256_of",
     "size_of",
 ]
 
@@ -42,6 +43,8 @@ Got = TypeVar("Got")
 WAITS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further attempt where a server does not answer: a dropped connection is no lost sample."""
 OPEN_FILES = 64
+BLOCK = 2**16
+"""Bytes of a file on a server that are asked for at once, for headers without the photographs behind them."""
 
 
 class StorageError(Exception):
@@ -83,9 +86,44 @@ def read_whole(url: str) -> bytes:
         raise StorageError(f"{url} cannot be read: {error.strerror or error}") from None
 
 
-def open_file(url: str) -> IOBase:
-    """To be read in order or by seeking."""
-    return _asked(url, lambda system, path: system.open(path, "rb")) if is_remote(url) else open(_local(url), "rb")
+def open_file(url: str) -> io.BufferedReader:
+    """To be read in order or by seeking. Raises OSError or StorageError where it cannot be, now or while it is read."""
+    return io.BufferedReader(_Remote(url), BLOCK) if is_remote(url) else open(_local(url), "rb")
+
+
+def sha256_of(url: str) -> str:
+    """Reads all of it. Raises StorageError where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open_file(url) as file:
+            while block := file.read(2**22):
+                digest.update(block)
+    except OSError as error:
+        raise StorageError(f"{url} cannot be read: {error.strerror or error}") from None
+    return digest.hexdigest()
+
+
+class _Remote(io.RawIOBase):
+    """A file of a server: fsspec's own does not ask again."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._size, self._at = url, size_of(url), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the buffered reader's own
+        size = max(0, min(len(buffer), self._size - self._at))
+        buffer[:size] = _asked_range(self._url, self._at, size) if size else b""
+        self._at += size
+        return size
 
 
 class Ranges:
@@ -100,7 +138,7 @@ class Ranges:
         """Raises StorageError where the file is absent, does not answer or ends early."""
         try:
             if is_remote(url):
-                data = _asked(url, lambda system, path: system.cat_file(path, start=offset, end=offset + size))
+                data = _asked_range(url, offset, size)
             else:
                 with self._lock:  # another thread may close the file
                     data = os.pread(self._opened(_local(url)), size, offset)
@@ -134,6 +172,16 @@ class Ranges:
 
 def _local(url: str) -> str:
     return url.removeprefix("file://")
+
+
+def _asked_range(url: str, offset: int, size: int) -> bytes:
+    """Raises StorageError for a server that sends something else: some know no ranges and send the whole file."""
+    data = _asked(url, lambda system, path: system.cat_file(path, start=offset, end=offset + size))
+    if len(data) > size:
+        raise StorageError(f"{url} is on a server that does not send parts of files: copy it to a disk")
+    if len(data) < size:
+        raise StorageError("the shard ends early")
+    return data
 
 
 def _asked(url: str, ask: Callable[[fsspec.AbstractFileSystem, str], Got]) -> Got:

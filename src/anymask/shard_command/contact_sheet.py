@@ -6,6 +6,7 @@ import colorsys
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from anymask import masks
 from anymask.atomic import write_atomically
 from anymask.data.records import BadSample, decode_image
 from anymask.drawing import jpeg, overlay, tile
+from anymask.errors import UserError
 from anymask.evaluation.page import Page, write_page
 from anymask.evaluation.view import Bars, Block, Picture, Row, Table
 from anymask.shard_command.survey import Described, Survey
@@ -40,6 +42,8 @@ def write_contact_sheet(path: Path, name: str, total: int, found: Survey, pictur
     """A page (``.html``, with its tables as ``.md`` beside it) or a picture of the photographs alone (``.jpg``)."""
     pictures = [(_caption(photograph), picture_of(photograph)) for photograph in pictured if photograph.wrong is None]
     if path.suffix.lower() in (".jpg", ".jpeg"):
+        if not pictures:
+            raise UserError(f"{name} has no photograph that could be pictured")
         rows = [[picture for _, picture in pictures[n : n + IN_A_ROW]] for n in range(0, len(pictures), IN_A_ROW)]
         data = jpeg(tile(rows))
         write_atomically(path, lambda part: part.write_bytes(data))
@@ -64,7 +68,10 @@ def picture_of(photograph: Described) -> UInt8[np.ndarray, "h w 3"]:
     if photograph.masks and photograph.size != image.shape[:2]:
         return small  # the survey counts it; the masks belong to another photograph
     lattice = masks.Lattice(image.shape[:2], _nearest(size[1], image.shape[0]), _nearest(size[0], image.shape[1]))
-    bitmaps = [lattice.bitmap(masks.runs(mask)) for mask in photograph.masks]
+    bitmaps = []
+    for mask in photograph.masks:
+        with suppress(ValueError):  # a code that is damaged, which the survey counts
+            bitmaps.append(lattice.bitmap(masks.runs(mask)))
     bitmaps.sort(key=lambda bitmap: -int(bitmap.sum()))
     for number, bitmap in enumerate(bitmaps):
         small = overlay(small, bitmap, _colour(number))

@@ -48,6 +48,8 @@ def shard_table(shards: ShardSet) -> Table:
     masks = "?" if whole["masks"] is None else f"{whole['masks']:,}"
     records = ", ".join(f"{number:,} {source}" for source, number in whole["samples"].items())
     sizes = f"{whole['bytes']:,}"
+    if whole["masks_per_sample"] is not None:
+        table.caption = f"{whole['bytes_per_sample']:,} bytes and {whole['masks_per_sample']} masks a record"
     table.add_row(f"all {whole['shards']}", records, masks, sizes, str(whole["indexed"]), str(whole["with_checksum"]))
     return table
 

@@ -11,41 +11,43 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
-from anymask.atomic import write_atomically
 from anymask.data.packing import pack
 from anymask.data.shards import Records, ShardSet, name_of
 from anymask.errors import UserError
 from anymask.shard_command.contact_sheet import chosen_numbers, write_contact_sheet
-from anymask.shard_command.indexing import index_tars
+from anymask.shard_command.indexing import Found, index_tars, is_sa1b
 from anymask.shard_command.info import described, shard_table
 from anymask.shard_command.sources import add_layout_options, layout_of
 from anymask.shard_command.survey import Described, described_layout, described_shards, survey
-from anymask.shard_command.verifying import verify
-from anymask.structures import SOURCES
+from anymask.shard_command.verifying import Verified, doubles, strangers, verify
+from anymask.structures import SOURCES, Skipped
 
 __all__ = ["main"]
 
 SURVEYED = 5000
 """Photographs at most whose masks are looked at for a contact sheet."""
+SA1B_PHOTOGRAPHS = 11_185_362
+"""As TensorFlow Datasets' catalogue counts them; the paper says 11 million."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. A user's mistake ends it with one sentence and exit status 2."""
+    """Run one command. A user's mistake, or the system's refusal, ends it with one sentence and exit status 2."""
     given = _parser().parse_args(arguments)
     try:
         given.run(given)
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on")
+        sys.exit("stopped; a pack or index goes on where the same command is given again")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,7 +86,9 @@ def _pack(given: argparse.Namespace) -> None:
 
 
 def _add_index(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="folder of the tars")
+    parser.add_argument(
+        "path", help="folder of the tars; or, with --out, a pattern such as s3://…/sa_{000000..000999}.tar"
+    )
     parser.add_argument("--out", type=Path, help="folder for manifest and indexes; default: that of the tars")
     parser.add_argument("--source", choices=SOURCES, default="automatic", help="of all masks, default %(default)s")
     parser.add_argument("--annotations", action="store_true", help="count masks, and heed the sources of records")
@@ -94,19 +98,31 @@ def _add_index(parser: argparse.ArgumentParser) -> None:
 
 
 def _index(given: argparse.Namespace) -> None:
-    out = given.out or given.folder
-    shards, defects = index_tars(
-        given.folder,
-        out,
+    found = index_tars(
+        given.path,
+        given.out,
         source=given.source,
         workers=given.workers,
         checksums=given.checksums,
         annotations=given.annotations,
     )
-    for defect in defects:
-        print(f"{defect.shard} {defect.key} {defect.reason}")
-    photographs = sum(shard.total for shard in shards)
-    print(f"{out}: {len(shards)} shards, {photographs:,} photographs, {len(defects)} defects")
+    for defect in found.defects:
+        print(_sentence(defect))
+    photographs = sum(shard.total for shard in found.shards)
+    told = f"{given.out or given.path}: {len(found.shards)} shards, {photographs:,} photographs"
+    print(f"{told}, {len(found.defects)} defects{_kept(found)}")
+    if is_sa1b(found.shards):
+        print(f"SA-1B has {SA1B_PHOTOGRAPHS:,} photographs (tensorflow.org/datasets/catalog/segment_anything)")
+
+
+def _kept(found: Found) -> str:
+    if not found.kept:
+        return ""
+    return f"; {found.kept} shards were indexed before and are unchanged, which are not read again"
+
+
+def _sentence(defect: Skipped) -> str:
+    return f"{defect.shard} {defect.key} {defect.reason}"
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
@@ -132,19 +148,26 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 
 def _verify(given: argparse.Namespace) -> None:
     shards = ShardSet.open(given.path)
-    records = masks = 0
-    defects = list(shards.defects)
-    for found in verify(shards, workers=given.workers):
-        records, masks = records + found.records, masks + found.masks
-        defects += [defect for defect in found.defects if defect not in defects[: len(shards.defects)]]
-    for defect in defects:
-        print(f"{defect.shard} {defect.key} {defect.reason}")
-    if given.report:
-        lines = "".join(json.dumps(asdict(defect)) + "\n" for defect in defects)
-        write_atomically(given.report, lambda part: part.write_text(lines))
-    print(f"{given.path}: {len(shards.shards)} shards, {records:,} records, {masks:,} masks, {len(defects)} defects")
+    records = masks = defects = 0
+    with given.report.open("w") if given.report else nullcontext() as report:
+        for found in _verified(given.path, shards, given.workers):
+            records, masks, defects = records + found.records, masks + found.masks, defects + len(found.defects)
+            for defect in found.defects:
+                print(_sentence(defect), flush=True)
+                if report is not None:
+                    print(json.dumps(asdict(defect)), file=report, flush=True)
+    print(f"{given.path}: {len(shards.shards)} shards, {records:,} records, {masks:,} masks, {defects} defects")
     if defects:
         sys.exit(1)
+
+
+def _verified(path: str, shards: ShardSet, workers: int) -> Iterator[Verified]:
+    """Shard by shard, with what only the whole set tells before and after."""
+    told = set(shards.defects)  # that headers tell, which are read once more
+    yield Verified(0, 0, (*shards.defects, *strangers(path, shards)))
+    for found in verify(shards, workers=workers):
+        yield replace(found, defects=tuple(defect for defect in found.defects if defect not in told))
+    yield Verified(0, 0, tuple(doubles(shards)))
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +182,8 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 def _show(given: argparse.Namespace) -> None:
     if (given.path is None) == (given.form is None):
         raise UserError("name a shard set, or its form by --from, and not both")
+    if given.samples < 1:
+        raise UserError(f"--samples {given.samples}: at least one photograph is pictured")
     if given.out.suffix.lower() not in (".html", ".jpg", ".jpeg"):
         raise UserError(f"--out {given.out} is neither a page (.html) nor a picture (.jpg)")
     name, total, read = _opened(given)

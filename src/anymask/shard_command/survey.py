@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from anymask import masks
+from anymask.data.layouts.pictures import open_picture
 from anymask.data.packing import Layout
 from anymask.data.records import BadSample, RawSample
 from anymask.data.shards import Records
@@ -101,10 +103,28 @@ def _described_record(raw: RawSample) -> Described:
     try:
         record = msgspec.json.decode(raw.files["json"])
         size = (int(record["image"]["height"]), int(record["image"]["width"]))
-        found = tuple(masks.rle_from_json(entry["segmentation"], size) for entry in record["annotations"])
-    except (BadSample, ValueError, KeyError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError) as error:
+        found = tuple(_rle(entry["segmentation"], size) for entry in record["annotations"])
+    except BadSample as error:
+        return Described(raw.key, wrong=str(error))
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError) as error:
         return Described(raw.key, wrong=f"the annotation is broken: {error}")
     return Described(raw.key, size, found, file=raw.files.get("jpg", b""))
+
+
+def _rle(segmentation: Any, size: tuple[int, int]) -> Rle:
+    if tuple(segmentation["size"]) != size:
+        raise BadSample(f"a mask's size is not its photograph's: {segmentation['size']}, {size}")
+    return masks.rle_from_json(segmentation, size)
+
+
+def _wrong_with_file(photograph: Described) -> str | None:
+    """By its header."""
+    try:
+        with open_picture(BytesIO(photograph.file), photograph.key) as picture:
+            size = (picture.height, picture.width)
+    except UserError:
+        return "photograph that is damaged or too large"
+    return None if size == photograph.size else "photograph of another size than its annotation says"
 
 
 def _count(found: Survey, photograph: Described, areas: np.ndarray[Any, np.dtype[np.int64]]) -> None:
@@ -115,6 +135,8 @@ def _count(found: Survey, photograph: Described, areas: np.ndarray[Any, np.dtype
     if not number:
         found.warn("photograph without a mask", key)
         return
+    if wrong := _wrong_with_file(photograph):
+        found.warn(wrong, key)
     found.longest_sides.append(max(photograph.size))
     shares = areas / (photograph.size[0] * photograph.size[1])
     found.shares += shares[areas > 0].tolist()

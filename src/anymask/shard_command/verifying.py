@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
+import numpy as np
 
 from anymask import masks
 from anymask.data.records import BadSample, parse
 from anymask.data.shard_index import Index, index_of_tar
-from anymask.data.shards import Records, Shard, ShardSet
-from anymask.data.storage import StorageError, is_remote, open_file, size_of
+from anymask.data.shards import MANIFEST, Records, Shard, ShardSet, tars_of
+from anymask.data.storage import StorageError, is_remote, sha256_of, size_of
+from anymask.shard_command.progress import in_order
 from anymask.structures import Skipped, Source
 
-__all__ = ["Verified", "verify"]
+__all__ = ["Verified", "doubles", "strangers", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +27,39 @@ class Verified:
 
     records: int
     masks: int
-    keys: tuple[str, ...]
     defects: tuple[Skipped, ...]
 
 
 def verify(shards: ShardSet, *, workers: int = 1) -> Iterator[Verified]:
-    """Shard by shard, in their order; a key that an earlier record has is a defect of the later one."""
-    seen: dict[str, str] = {}
-    for shard, found in zip(shards.shards, _all(shards, workers), strict=True):
-        doubles = []
-        for key in found.keys:
-            if key in seen:
-                doubles.append(Skipped(shard.url, key, f"there is a record of that key in {seen[key]} already"))
-            seen.setdefault(key, shard.url.rpartition("/")[2])
-        yield Verified(found.records, found.masks, found.keys, (*found.defects, *doubles))
-
-
-def _all(shards: ShardSet, workers: int) -> Iterator[Verified]:
+    """Shard by shard, in their order."""
     task = partial(_verify_shard, default=shards.default_source)
-    shown, total = Console(stderr=True), len(shards.shards)
-    if workers <= 1:
-        yield from track(map(task, shards.shards), "verifying", total=total, console=shown)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
-        yield from track(pool.map(task, shards.shards), "verifying", total=total, console=shown)
+    for _, found in in_order(task, shards.shards, workers=workers, about="verifying"):
+        yield found
+
+
+def doubles(shards: ShardSet) -> Iterator[Skipped]:
+    """Records whose key another one before them has; by the indexes, of which those that are broken are passed over."""
+    keys, places = [np.empty(0, "S1")], [np.empty(0, np.int64)]
+    for place, shard in enumerate(shards.shards):
+        with suppress(StorageError):
+            keys.append(shard.rows()["key"])
+            places.append(np.full(len(keys[-1]), place))
+    key, place_of = np.concatenate(keys), np.concatenate(places)
+    order = np.argsort(key, kind="stable")
+    for number in np.flatnonzero(key[order][1:] == key[order][:-1]):
+        first, second = (shards.shards[place_of[order[n]]].url for n in (number, number + 1))
+        told = f"there is a record of that key in {first.rpartition('/')[2]} already"
+        yield Skipped(second, key[order[number]].decode(errors="replace"), told)
+
+
+def strangers(path: str, shards: ShardSet) -> Iterator[Skipped]:
+    """Tars beside a manifest that it does not know. There are none for tars without a manifest."""
+    folder = Path(path).parent if path.endswith(".json") else Path(path)
+    if folder.is_dir() and (folder / MANIFEST).is_file():
+        known = {Path(shard.url).resolve() for shard in shards.shards}
+        for tar in tars_of(str(folder)):
+            if Path(tar).resolve() not in known:
+                yield Skipped(tar, "the whole shard", "the manifest does not know it")
 
 
 def _verify_shard(shard: Shard, default: Source) -> Verified:
@@ -59,9 +67,8 @@ def _verify_shard(shard: Shard, default: Source) -> Verified:
     try:
         rows = shard.rows()
     except StorageError as error:
-        return Verified(0, 0, (), (*defects, Skipped(shard.url, "the whole shard", str(error))))
+        return Verified(0, 0, (*defects, Skipped(shard.url, "the whole shard", str(error))))
     defects += _wrong_with_index(shard, rows)
-    keys = tuple(row["key"].decode(errors="replace") for row in rows)
     records = Records([shard], default)
     counted = 0
     for number in range(len(records)):
@@ -72,7 +79,7 @@ def _verify_shard(shard: Shard, default: Source) -> Verified:
     if shard.masks not in (None, counted) and not defects:
         told = f"it has {counted} masks, the manifest says {shard.masks}"
         defects.append(Skipped(shard.url, "the whole shard", told))
-    return Verified(len(records), counted, keys, tuple(defects))
+    return Verified(len(records), counted, tuple(defects))
 
 
 def _read(records: Records, number: int, default: Source) -> tuple[int, Skipped | None]:
@@ -94,18 +101,10 @@ def _wrong_with_file(shard: Shard) -> Iterator[str]:
         length = size_of(shard.url)
         if shard.bytes and length != shard.bytes:
             yield f"it is {length} bytes long, the manifest says {shard.bytes}"
-        if shard.sha256 is not None and _checksum(shard.url) != shard.sha256:
+        if shard.sha256 is not None and sha256_of(shard.url) != shard.sha256:
             yield "its checksum is not that of the manifest"
     except StorageError as error:
         yield str(error)
-
-
-def _checksum(url: str) -> str:
-    digest = hashlib.sha256()
-    with open_file(url) as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _wrong_with_index(shard: Shard, rows: Index) -> Iterator[Skipped]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,16 @@ def test_the_uncertain_edge_is_not_to_be_counted(
     assert np.array_equal(decode(ignore), _rectangle(8, 8, 32, 32) & ~_rectangle(10, 10, 30, 30))
 
 
+def test_bitmaps_as_grabcut_was_first_distributed_become_png(run: Run, samples_of: SamplesOf, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3))
+    _write(tmp_path / "data_GT/flower.bmp", pixels)
+    _write(tmp_path / "boundary_GT/flower.bmp", 255 * _rectangle(10, 10, 30, 30))
+    run("grabcut", "--images", tmp_path / "data_GT", "--masks", tmp_path / "boundary_GT", "--out", tmp_path / "out")
+    (sample,) = samples_of(tmp_path / "out").values()
+    assert np.array_equal(sample.image, pixels[..., ::-1])
+    assert np.array_equal(decode(sample.masks[0]), _rectangle(10, 10, 30, 30))
+
+
 def test_a_grabcut_mask_that_does_not_match_is_refused(refused: Run, grabcut: Path) -> None:
     given = ("grabcut", "--images", grabcut / "images", "--masks", grabcut / "masks")
     _write(grabcut / "masks" / "aa.png", 64 * _rectangle(1, 1, 9, 9))
@@ -170,17 +181,32 @@ def test_berkeley_has_several_objects_on_a_photograph(
     assert "999#1.png has no photograph" in refused(*given)
 
 
-def test_doors_takes_both_of_its_test_sets(
+def test_berkeley_may_have_a_photograph_once_for_each_object(
     run: Run, samples_of: SamplesOf, draw_photograph: Photograph, tmp_path: Path
 ) -> None:
+    masks = {"3096#1": _rectangle(1, 1, 9, 9), "3096#2": _rectangle(20, 20, 40, 40)}
+    for name, mask in masks.items():
+        _write(tmp_path / "b/images" / f"{name}.jpg", draw_photograph(SIZE))
+        _write(tmp_path / "b/masks" / f"{name}.png", mask)  # of 0 and 1
+    run("berkeley", "--images", tmp_path / "b/images", "--masks", tmp_path / "b/masks", "--out", tmp_path / "packed")
+    samples = samples_of(tmp_path / "packed")
+    assert {key: len(sample.masks) for key, sample in samples.items()} == {"3096_1": 1, "3096_2": 1}
+    assert np.array_equal(decode(samples["3096_2"].masks[0]), masks["3096#2"])
+
+
+def test_doors_takes_its_first_data_set(run: Run, refused: Run, samples_of: SamplesOf, tmp_path: Path) -> None:
     mask = _rectangle(5, 5, 20, 20)
-    for folder in ("Te1_5000_b_2022-08-02 11.16.00", "Te2_5000_ub_2022-08-02 11.16.11", "Tr_5000_b"):
-        _write(tmp_path / "DOORS/Regression" / folder / "img/0.png", np.full((*SIZE, 3), 40))
-        _write(tmp_path / "DOORS/Regression" / folder / "Rock_all/0.png", 255 * mask)
+    for folder in ("DS1/DS", "DS2/DS"):
+        for name, boulder in (("TR_0", mask), ("TE1_0", mask), ("V_0", mask & False)):
+            _write(tmp_path / "DOORS/Segmentation" / folder / "img" / f"{name}.png", np.full(SIZE, 40))
+            _write(tmp_path / "DOORS/Segmentation" / folder / "mask" / f"{name}.png", 255 * boulder)
     printed = run("doors", "--root", tmp_path / "DOORS", "--out", tmp_path / "out")
-    assert "2 photographs, 2 masks" in printed
-    for sample in samples_of(tmp_path / "out").values():
-        assert np.array_equal(decode(sample.masks[0]), mask)
+    assert "2 photographs, 2 masks; left out: 1 empty masks, 1 photographs without masks" in printed
+    samples = samples_of(tmp_path / "out")
+    assert samples.keys() == {"TR_0", "TE1_0"}
+    assert all(np.array_equal(decode(sample.masks[0]), mask) for sample in samples.values())
+    (tmp_path / "DOORS/Segmentation/DS1/DS/mask/V_0.png").unlink()
+    assert "V_0.png has no annotation" in refused("doors", "--root", tmp_path / "DOORS")
 
 
 # ---- ADE20K ----
@@ -203,10 +229,12 @@ def test_ade20k_has_objects_and_parts(
     _write(folder / "ADE_val_1_seg.png", _coloured((1, sky), (7, house)))
     _write(folder / "ADE_val_1_parts_1.png", _coloured((7, door)))
     _write(folder / "ADE_val_1" / "instance_000_ADE_val_1.png", 255 * house)
-    run("ade20k", "--root", tmp_path / "validation", "--out", tmp_path / "out", "--expect-masks", 3)
-    (sample,) = samples_of(tmp_path / "out").values()
-    assert sample.key == "urban_street_ADE_val_1"
-    assert all(map(np.array_equal, map(decode, sample.masks), [sky, house, door]))
+    for number, root in enumerate((tmp_path / "validation", folder)):  # the key, and so the draw, is the same
+        out = tmp_path / f"out{number}"
+        run("ade20k", "--root", root, "--out", out, "--expect-masks", 3)
+        (sample,) = samples_of(out).values()
+        assert sample.key == "ADE_val_1"
+        assert all(map(np.array_equal, map(decode, sample.masks), [sky, house, door]))
 
 
 @needs_real_data
@@ -214,3 +242,6 @@ def test_ade20k_3(run: Run, samples_of: SamplesOf, tmp_path: Path) -> None:
     run("ade20k", "--root", REAL / "ade20k_3", "--out", tmp_path / "out", "--expect-images", 3)
     samples = samples_of(tmp_path / "out")
     assert sum(len(sample.masks) for sample in samples.values()) == 109 + 30
+    for key, sample in samples.items():
+        polygons = json.loads((REAL / "ade20k_3" / f"{key}.json").read_bytes())["annotation"]["object"]
+        assert len(sample.masks) == len(polygons)

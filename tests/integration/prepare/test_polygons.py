@@ -100,13 +100,14 @@ def test_visor_takes_the_polygons_of_an_annotation_as_one_object(
     root, name = tmp_path / "visor", "P01_107_frame_0000000123.jpg"
     _write(root / "rgb_frames/val/P01/P01_107" / name, draw_photograph(SIZE))
     hand = {"name": "left hand", "segments": [SQUARE, SMALL]}
-    knife = {"name": "knife", "segments": [SMALL]}
+    knife = {"name": "knife", "segments": [[], SMALL]}  # an empty polygon, as some objects of the site have
+    spoon = {"name": "spoon", "segments": []}
     video = {
         "info": {},
-        "video_annotations": [{"image": {"name": name, "video": "P01_107"}, "annotations": [hand, knife]}],
+        "video_annotations": [{"image": {"name": name, "video": "P01_107"}, "annotations": [hand, knife, spoon]}],
     }
     _write(root / "annotations/val/P01_107.json", video)
-    run("visor", "--root", root, "--out", tmp_path / "packed")
+    assert "left out: 1 empty masks" in run("visor", "--root", root, "--out", tmp_path / "packed")
     (sample,) = samples_of(tmp_path / "packed").values()
     assert sample.key == "P01_107_frame_0000000123"
     expected = [_filled((10, 5, 30, 25), (40, 30, 50, 36)), _filled((40, 30, 50, 36))]
@@ -123,11 +124,21 @@ def test_woodscape_has_a_polygon_for_each_object(
 ) -> None:
     root = tmp_path / "WoodScape"
     _write(root / "rgb_images/00000_FV.png", _png(draw_photograph(SIZE)))
-    objects = [{"tags": ["car"], "segmentation": SQUARE}, {"tags": ["lane"], "segmentation": SMALL[:2]}]
-    _write(root / "instance_annotations/00000_FV.json", {"00000_FV.json": {"annotation": objects}})
+    objects = [
+        {"id": "a", "tags": ["car"], "z_order": 1, "states": {}, "segmentation": SQUARE},
+        {"id": "b", "tags": ["lane_marking"], "z_order": 2, "states": {}, "segmentation": SMALL[:2]},
+    ]
+    size = {"image_height": SIZE[0], "image_width": SIZE[1]}
+    _write(root / "instance_annotations/00000_FV.json", {"00000_FV.json": {"annotation": objects, **size}})
     printed = run("woodscape", "--root", root, "--out", tmp_path / "packed")
     assert "1 photographs, 1 masks; left out: 1 empty masks" in printed
     (sample,) = samples_of(tmp_path / "packed").values()
     assert np.array_equal(decode(sample.masks[0]), _filled((10, 5, 30, 25)))
-    _write(root / "instance_annotations/00000_FV.json", {"a": {"annotation": []}, "b": {"annotation": []}})
-    assert "00000_FV.json is not an annotation of WoodScape" in refused("woodscape", "--root", root)
+    for wrong, sentence in (
+        ({"a": {"annotation": objects, **size}, "b": {"annotation": [], **size}}, "is not an annotation of WoodScape"),
+        ({"a": {"annotation": [{"tags": ["car"]}], **size}}, "is not an annotation of WoodScape"),
+        ({"a": {"annotation": objects, "image_height": 966, "image_width": 1280}}, "is of (966, 1280) pixels"),
+        ({"a": {"annotation": [{"segmentation": [[90, 5], [1, 1], [9, 9]]}], **size}}, "has the corner [90.0, 5.0]"),
+    ):
+        _write(root / "instance_annotations/00000_FV.json", wrong)
+        assert sentence in refused("woodscape", "--root", root)

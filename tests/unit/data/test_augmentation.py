@@ -24,7 +24,7 @@ def test_by_default_nothing_is_varied() -> None:
     assert chance.getstate() == before  # a run without augmentation draws the same masks as ever
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 200), st.integers(1, 200), scales, st.integers(0, 2**20))
 def test_a_scale_is_the_longest_side_in_frames(height: int, width: int, scale: float, seed: int) -> None:
     crop = (7, 9, 7 + width, 9 + height)

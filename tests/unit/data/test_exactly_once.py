@@ -77,7 +77,7 @@ machines = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     stretches=st.lists(machines, min_size=1, max_size=5),
     per_shard=st.sampled_from([1, 4, 100]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,66 @@ def test_an_interrupted_packing_goes_on(tmp_path: Path, draw_record: Draw) -> No
     assert counts.photographs.total() == 9
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
     assert not (tmp_path / ".out.part").exists()
+
+
+def _stop(layout: Scenes, out: Path, at: int, **options: Any) -> list[str]:
+    """A packing that is stopped at a scene; the shards that it has finished."""
+
+    @dataclass(frozen=True)
+    class Stopped(Scenes):
+        def read(self, item: int) -> Photograph:
+            if item == at:
+                raise KeyboardInterrupt
+            return super().read(item)
+
+    stopped = Stopped(**{f.name: getattr(layout, f.name) for f in fields(Scenes)})
+    with pytest.raises(KeyboardInterrupt):
+        pack(stopped, out, source="manual", **options)
+    return [str(path) for path in out.with_name(f".{out.name}.part").rglob("*.tar")]
+
+
+@pytest.mark.parametrize(
+    ("first", "before", "after"),
+    [
+        ({"number": 9, "shift": 1}, {}, {}),  # the same keys, other photographs
+        ({"number": 9, "names": "other"}, {}, {}),
+        ({"number": 20}, {}, {}),  # more
+        ({"number": 9, "empty": frozenset({2})}, {}, {}),  # an annotation that has been completed
+        ({"number": 9}, {"samples_per_shard": 3}, {}),
+        ({"number": 9}, {"held_out": 0.5}, {}),
+        ({"number": 9}, {}, {"held_out": 0.5}),
+        ({"number": 9}, {"enough_masks": 1000}, {}),
+    ],
+)
+def test_what_was_stopped_and_is_now_another_thing_begins_anew(
+    tmp_path: Path, draw_record: Draw, first: dict[str, Any], before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """Shards of the first attempt were once kept beside those of the second."""
+    first = {"names": "scene", **first}
+    names, shift = first.pop("names"), first.pop("shift", 0)
+    keys = {n: f"{names}-{n}" for n in range(first["number"])}
+    drawn = Scenes(lambda n, source: draw_record(n + shift, source), keys=keys, **first)
+    assert _stop(drawn, tmp_path / "out", at=8, **{"samples_per_shard": 2, **before})
+    now, options = Scenes(draw_record, 9), {"samples_per_shard": 2, **after}
+    counts = pack(now, tmp_path / "out", source="manual", **options)
+    assert str(counts) == str(pack(now, tmp_path / "whole", source="manual", **options))
+    assert _files(tmp_path / "out") == _files(tmp_path / "whole")
+
+
+def test_a_second_program_leaves_the_first_ones_work_alone(tmp_path: Path, draw_record: Draw) -> None:
+    """Its refusal once removed what the first had packed."""
+
+    @dataclass(frozen=True)
+    class Twice(Scenes):
+        def read(self, item: int) -> Photograph:
+            if item == 7:
+                with pytest.raises(UserError, match=r"another program is writing shards to .*out"):
+                    pack(Scenes(self.draw, 9), tmp_path / "out", source="manual", held_out=0.5)
+            return super().read(item)
+
+    assert pack(Twice(draw_record, 9), tmp_path / "out", source="manual", samples_per_shard=2).photographs.total() == 9
+    assert len(_keys(tmp_path / "out")) == 9
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_draw_goes_by_the_hashes_of_the_keys_until_there_are_enough_masks(tmp_path: Path, draw_record: Draw) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
+import io
 import os
 import threading
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import pytest
 
 from anymask.data import storage
 from anymask.data.shards import ShardSet
-from anymask.data.storage import Pipes, Ranges, StorageError, exists, join, read_whole, size_of
+from anymask.data.storage import Pipes, Ranges, StorageError, exists, join, open_file, read_whole, sha256_of, size_of
 from anymask.errors import UserError
 
 
@@ -54,7 +56,7 @@ def test_what_nothing_can_read_is_told_in_a_sentence(tmp_path: Path) -> None:
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """Drops the connection in the middle of the answer ``drops`` times; /secret is forbidden."""
+    """Drops the connection in the middle of the answer ``drops`` times; /secret is forbidden, /whole has no ranges."""
 
     drops: ClassVar[int] = 0
 
@@ -65,11 +67,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(b"0123456789")
 
     def _answer(self, data: bytes) -> None:
-        if self.path != "/file":
+        if self.path not in ("/file", "/whole"):
             self.send_error(403 if self.path == "/secret" else 404)
             return
-        self.send_response(200)
-        self.send_header("Content-Length", "10")
+        wanted = self.headers.get("Range") if self.path == "/file" else None
+        first, last = wanted.removeprefix("bytes=").split("-") if wanted else (0, 9)
+        data = data[int(first) : int(last) + 1]
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(data) if data else 10))
         self.end_headers()
         if data and type(self).drops > 0:
             type(self).drops -= 1
@@ -105,6 +110,30 @@ def test_a_server_that_drops_the_connection_is_asked_again(server: str, drops: i
     else:
         with pytest.raises(StorageError, match="/file does not answer"):
             read_whole(f"{server}/file")
+
+
+@pytest.mark.parametrize("drops", [0, 2])
+def test_a_file_of_a_server_is_read_like_one_of_the_disk(server: str, drops: int) -> None:
+    _Handler.server_handler.drops = drops  # type: ignore[attr-defined]
+    with open_file(f"{server}/file") as file:
+        assert file.read(3) == b"012"
+        assert (file.seek(-2, io.SEEK_END), file.read(9)) == (8, b"89")
+        assert (file.seek(1), file.seek(2, io.SEEK_CUR), file.read(2)) == (1, 3, b"34")
+        assert (file.seek(99), file.read(1)) == (99, b"")
+    assert Ranges().read(f"{server}/file", 3, 4) == b"3456"
+    assert sha256_of(f"{server}/file") == hashlib.sha256(b"0123456789").hexdigest()
+
+
+def test_a_server_without_ranges_gives_no_wrong_bytes(server: str) -> None:
+    """Asked for four bytes, it sends all: they would be taken for those of another record."""
+    with pytest.raises(StorageError, match="/whole is on a server that does not send parts of files"):
+        Ranges().read(f"{server}/whole", 3, 4)
+    assert read_whole(f"{server}/whole") == b"0123456789"
+
+
+def test_what_ends_early_is_no_record(server: str) -> None:
+    with pytest.raises(StorageError, match="ends early"):
+        Ranges().read(f"{server}/file", 8, 4)
 
 
 def test_what_is_not_there_or_forbidden_is_told(server: str) -> None:

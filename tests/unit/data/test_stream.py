@@ -218,7 +218,7 @@ def test_records_of_a_shard_that_ends_early_are_reported(tiny_shards: Path) -> N
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_samples() -> None:
     """The benchmark's own look at it, shorter: in a process without the tests' checks of shapes, which remember."""
-    command = [sys.executable, str(BENCHMARK), "memory", "--samples", "2000", "--workers", "0"]
+    command = [sys.executable, str(BENCHMARK), "memory", "--samples", "3000", "--workers", "0"]
     environment = os.environ | {"PYTHONPATH": str(BENCHMARK.parents[2] / "src")}
     printed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=environment).stdout
     megabytes = [float(line.split()[1]) for line in printed.splitlines()[1:]]

@@ -51,7 +51,7 @@ def _by_box(example: Example) -> dict[tuple[float, ...], torch.Tensor]:
     return {tuple(box.tolist()): target for box, target in zip(example.boxes, example.targets, strict=True)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(5, 60), st.integers(5, 60), st.sampled_from([8, 16, 32]), st.integers(0, 2**20))
 def test_targets_are_the_whole_masks_at_the_sampled_pixels(height: int, width: int, side: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
@@ -95,7 +95,7 @@ def test_the_box_of_a_mask_that_the_crop_cuts_is_that_of_what_is_left() -> None:
     assert example.boxes.tolist() == [[2, 2, 3, 9]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 12), st.integers(2, 12), st.integers(0, 2**20))
 def test_boxes_end_at_the_first_and_last_pixel_that_the_crop_leaves(height: int, width: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
@@ -171,7 +171,7 @@ def test_a_stored_scene_keeps_its_masks(draw_record: Draw) -> None:
     assert not example.targets[:, 48:].any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(6, 60), st.integers(6, 60), st.integers(0, 2**20))
 def test_a_mirrored_view_is_the_view_of_a_mirrored_photograph(height: int, width: int, seed: int) -> None:
     sample = _sample(np.ones((height, width), dtype=bool), crop=(2, 3, width - 1, height))

@@ -37,7 +37,7 @@ def test_a_layer_is_two_by_two_crops_that_overlap() -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(64, 300), st.integers(64, 300), st.integers(0, 3), st.floats(0, 0.5))
 def test_each_layer_covers_the_image_and_stays_inside(height: int, width: int, layers: int, overlap: float) -> None:
     crops = list(crop_boxes((height, width), layers, overlap))

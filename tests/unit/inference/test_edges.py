@@ -32,7 +32,7 @@ def test_edges_lie_just_outside_the_mask(neighbours: int, thickness: int, rows: 
     assert (edges[:, 1:5][~expected[:, 1:5]] == 0).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(arrays(np.float32, (5, 6), elements=st.floats(0, 1, width=32)), st.sampled_from(["l1", "l2"]))
 def test_the_gradient_is_sobels(probabilities: Map, magnitude: str) -> None:
     mask = np.zeros((5, 6), dtype=bool)

@@ -67,7 +67,7 @@ def test_no_boxes() -> None:
     assert kept([], [], 0.7) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(BOX, st.integers(0, 3)), max_size=12), st.sampled_from([0.1, 0.25, 0.5, 0.7, 0.9]))
 def test_suppression_is_that_of_the_definition(found: list[tuple[tuple[int, ...], int]], threshold: float) -> None:
     boxes, scores = [box for box, _ in found], [float(score) for _, score in found]
@@ -125,7 +125,7 @@ def test_small_holes_are_filled_and_small_islands_taken_away(before: str, after:
     assert (None if found is None else found.tolist()) == (None if after is None else _drawn(after).tolist())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(npst.arrays(np.bool_, npst.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=8)), st.integers(1, 12))
 def test_cleaning_is_filling_and_then_taking_away(bitmap: Bitmap, min_area: int) -> None:
     expected = bitmap.copy()

@@ -62,7 +62,7 @@ def test_stability_and_boxes_are_those_of_the_whole_masks(crop: tuple[int, int, 
     assert boxes.tolist() == [edges for _, edges in expected]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 150), st.integers(1, 150), st.integers(0, 1000))
 def test_windows_leave_no_pixel_out(height: int, width: int, seed: int) -> None:
     frame, logits = Frame.of((height, width), SIDE), blobs(4, seed)

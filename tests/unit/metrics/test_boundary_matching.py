@@ -105,7 +105,7 @@ def check_prices(net: Network, now: np.ndarray, boundary: np.ndarray) -> None:
     assert (distance == FAR).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(courses(), st.integers(0, 9))
 def test_edges_are_the_pairs_in_reach_with_noise_below_one_unit(
     course: tuple[np.ndarray, list[np.ndarray], float], salt: int
@@ -122,7 +122,7 @@ def test_edges_are_the_pairs_in_reach_with_noise_below_one_unit(
     assert forth == back == costs(boundary, reach)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(courses())
 def test_prices_prove_after_every_map_that_no_pairing_is_worth_more(
     course: tuple[np.ndarray, list[np.ndarray], float],
@@ -132,7 +132,7 @@ def test_prices_prove_after_every_map_that_no_pairing_is_worth_more(
         check_prices(correspondence.net, now, boundary)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(courses())
 def test_cost_and_number_of_pairs_are_scipys(course: tuple[np.ndarray, list[np.ndarray], float]) -> None:
     boundary, maps, reach = course
@@ -164,14 +164,14 @@ def by_scipy(now: np.ndarray, boundary: np.ndarray, cost: dict[tuple[int, int], 
     return int(full[rows, columns].sum()) - len(number), most
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(courses())
 def test_the_way_to_a_map_does_not_matter(course: tuple[np.ndarray, list[np.ndarray], float]) -> None:
     boundary, maps, reach = course
     assert (paired(boundary, maps, reach)[-1] == paired(boundary, maps[-1:], reach)[0]).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(courses())
 def test_a_transposed_image_has_as_many_pairs(course: tuple[np.ndarray, list[np.ndarray], float]) -> None:
     boundary, maps, reach = course

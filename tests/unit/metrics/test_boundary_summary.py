@@ -50,7 +50,7 @@ def line(x: float, points: dict[float, float]) -> float | None:
     return points.get(x)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(sets())
 def test_the_summary_is_what_the_definitions_say(images: list[BoundaryCounts]) -> None:
     number = len(images[0].thresholds)

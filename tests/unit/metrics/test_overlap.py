@@ -40,7 +40,7 @@ def test_number_of_clicks(course: list[float], threshold: float, expected: int |
     assert clicks_to_reach(course, threshold, limit=20) == expected
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40))
 def test_mean_and_standard_error_are_numpys(values: list[float]) -> None:
     mean, error = mean_and_error(values)

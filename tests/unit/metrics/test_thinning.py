@@ -51,14 +51,14 @@ def test_all_maps_of_three_by_three_are_thinned_as_in_scikit_image() -> None:
         assert (thin(binary) == reference(binary)).all(), binary
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(MAPS, st.integers(1, 3), st.integers(1, 3))
 def test_thick_maps_are_thinned_as_in_scikit_image(binary: np.ndarray, rows: int, columns: int) -> None:
     thick = binary.repeat(rows, axis=0).repeat(columns, axis=1)
     assert (thin(thick) == reference(thick)).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(MAPS)
 def test_no_line_breaks(binary: np.ndarray) -> None:
     before, after = (
@@ -67,7 +67,7 @@ def test_no_line_breaks(binary: np.ndarray) -> None:
     assert before == after
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(MAPS)
 def test_the_order_in_memory_does_not_matter_and_the_map_is_left_alone(binary: np.ndarray) -> None:
     by_columns, copy = np.asfortranarray(binary), binary.copy()

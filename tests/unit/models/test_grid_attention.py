@@ -22,7 +22,7 @@ def _random(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(batch=st.integers(1, 3), height=st.integers(1, 9), width=st.integers(1, 9), window=st.integers(1, 5))
 def test_windows_come_back_as_they_were(batch: int, height: int, width: int, window: int) -> None:
     tokens = _random(0, batch, height, width, 2)

@@ -12,7 +12,7 @@ from anymask.data.coco import Annotation, Image, photograph, read_ground_truth
 from anymask.data.packing import Photograph, annotation, key_of, keyed
 from anymask.errors import UserError
 
-__all__ = ["CocoLayout"]
+__all__ = ["CocoLayout", "file_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,21 @@ class CocoLayout:
         return Photograph(file.read_bytes(), about, entries, dict(left_out))
 
 
+def file_key(name: str, path: Path) -> str:
+    """Key of a photograph, from the name that the file at ``path`` gives it.
+
+    Raises UserError for one that leaves the folder of the photographs or names no file.
+
+    >>> file_key("images/log 1.png", Path("annotations.json"))
+    'images_log_1'
+    """
+    file = PurePosixPath(name)
+    if not file.name or file.is_absolute() or ".." in file.parts:
+        raise UserError(f"{path} has a photograph {name!r}, which is no file or leaves the folder")
+    return key_of(str(file.with_suffix("")))
+
+
 def _key(image: Image, path: Path) -> str:
-    """Raises UserError for a name that leaves the folder."""
-    name = PurePosixPath(image.file_name)
-    if name.is_absolute() or ".." in name.parts:
-        raise UserError(f"{path} has a photograph {image.file_name!r}, which leaves the folder")
-    return key_of(str(name.with_suffix("")))
+    if image.folder == "..":  # LVIS's address names it
+        raise UserError(f"{path} has a photograph {f'../{image.file_name}'!r}, which is no file or leaves the folder")
+    return file_key(image.file_name, path)

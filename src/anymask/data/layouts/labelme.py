@@ -4,7 +4,8 @@
      "shapes": [{"shape_type": "polygon", "points": [[x, y], …], "label": …, "group_id": null or a number}]}
 
 A polygon, rectangle, circle or mask is an object; shapes of one ``label`` and ``group_id`` are parts of one. Points and
-lines are left out and counted.
+lines are left out and counted. Shapes may reach beyond the photograph, as labelme lets its users draw them, and are cut
+off there. A file that EXIF turns is turned, as labelme shows it, and becomes a PNG.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -19,17 +21,20 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from PIL import ExifTags, ImageOps
 
 from anymask.data.folders import files_by_stem
 from anymask.data.layouts.pictures import open_picture
-from anymask.data.layouts.polygons import mask_of_polygons, union
+from anymask.data.layouts.polygons import check_corners, mask_of_polygons, union
 from anymask.data.packing import Photograph, annotation, key_of, keyed
-from anymask.data.records import MAX_PIXELS
 from anymask.errors import UserError
 from anymask.masks import area, encode, runs
 from anymask.structures import Rle
 
 __all__ = ["LabelmeLayout"]
+
+FARTHEST_OUT = 100.0
+"""Of the photograph's side: an object may be far larger than what the camera saw of it."""
 
 
 class _Shape(msgspec.Struct):
@@ -42,8 +47,8 @@ class _Shape(msgspec.Struct):
 
 class _File(msgspec.Struct, rename="camel"):
     shapes: list[_Shape]
-    image_height: int
-    image_width: int
+    image_height: int | None = None
+    image_width: int | None = None
     image_path: str = ""
     image_data: str | None = None
 
@@ -66,9 +71,8 @@ class LabelmeLayout:
             content = _FILE.decode(item.read_bytes())
         except (OSError, msgspec.MsgspecError, RecursionError) as error:
             raise UserError(f"{item} is not a file of labelme: {error}") from None
-        size = (content.image_height, content.image_width)
-        if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
-            raise UserError(f"{item} says that its photograph has {size} pixels (height, width)")
+        photograph = self._photograph(item, content)
+        size = _size(photograph, content, item)
         objects: dict[Any, list[Rle]] = {}
         lines = 0
         for number, shape in enumerate(content.shapes):
@@ -80,34 +84,56 @@ class LabelmeLayout:
         entries = [annotation(number, mask) for number, mask in enumerate(masks) if area(runs(mask))]
         about = {"height": size[0], "width": size[1], "file_name": PureWindowsPath(content.image_path).name}
         left_out = {"points and lines": lines, "empty masks": len(masks) - len(entries)}
-        return Photograph(self._photograph(item, content), about, entries, left_out)
+        return Photograph(photograph, about, entries, left_out)
 
     def _photograph(self, item: Path, content: _File) -> bytes:
-        """The file of that name, whatever the folders before it, else what is in the JSON."""
+        """What labelme shows: what is in the JSON, else the file of that name, whatever the folders before it."""
+        if content.image_data is not None:
+            return _from_base64(content.image_data, f"the imageData of {item}")
         name = PureWindowsPath(content.image_path).name
-        file = self.images / name
-        if name and file.is_file():
-            return file.read_bytes()
-        if content.image_data is None:
-            raise UserError(f"{item} has no imageData, and there is no photograph {file}")
-        return _from_base64(content.image_data, f"the imageData of {item}")
+        if not name or not (self.images / name).is_file():
+            raise UserError(f"{item} has no imageData, and there is no photograph {self.images / name}")
+        return _upright((self.images / name).read_bytes(), str(self.images / name))
+
+
+def _upright(photograph: bytes, name: str) -> bytes:
+    """The same bytes but where EXIF says that the photograph is to be turned."""
+    with open_picture(io.BytesIO(photograph), name) as picture:
+        if picture.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return photograph
+        turned = io.BytesIO()
+        ImageOps.exif_transpose(picture).convert("RGB").save(turned, "png")
+        return turned.getvalue()
+
+
+def _size(photograph: bytes, content: _File, item: Path) -> tuple[int, int]:
+    """Height and width. Raises UserError where the file says others, as it does of another photograph."""
+    with open_picture(io.BytesIO(photograph), f"the photograph of {item}") as picture:
+        size = (picture.height, picture.width)
+    for stated, found in zip((content.image_height, content.image_width), size, strict=True):
+        if stated not in (None, found):
+            said = (content.image_height, content.image_width)
+            raise UserError(f"{item} says that its photograph has {said} pixels (height, width); it has {size}")
+    return size
 
 
 def _mask(shape: _Shape, size: tuple[int, int], name: str) -> Rle | None:
     """None for a shape without an inside. Raises UserError for one that cannot be."""
     kind, points = shape.shape_type or "polygon", shape.points
-    if kind == "polygon":
-        return mask_of_polygons([points], size, name)
+    if kind in ("polygon", "oriented_rectangle"):
+        return mask_of_polygons([points], size, name, farthest_out=FARTHEST_OUT)
     if kind not in ("rectangle", "circle", "mask"):
         return None
-    if len(points) != 2 or any(len(point) != 2 for point in points):
+    if len(points) != 2:
         raise UserError(f"{name} is a {kind} of {len(points)} points; it has two")
+    check_corners(points, size, name, FARTHEST_OUT)
     (x0, y0), (x1, y1) = points
     if kind == "rectangle":
-        return mask_of_polygons([[(x0, y0), (x1, y0), (x1, y1), (x0, y1)]], size, name)
+        corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+        return mask_of_polygons([corners], size, name, farthest_out=FARTHEST_OUT)
     if kind == "circle":
-        y, x = np.ogrid[: size[0], : size[1]]
-        return encode((x - x0) ** 2 + (y - y0) ** 2 <= (x1 - x0) ** 2 + (y1 - y0) ** 2)
+        y, x = np.ogrid[0.5 : size[0], 0.5 : size[1]]  # the pixels' centres
+        return encode(np.hypot(x - x0, y - y0) <= math.hypot(x1 - x0, y1 - y0))
     return _pasted(shape.mask or "", (round(x0), round(y0)), size, name)
 
 

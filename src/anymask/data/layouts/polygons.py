@@ -10,30 +10,38 @@ from anymask.data.coco import rle_from_segmentation
 from anymask.errors import UserError
 from anymask.structures import Rle
 
-__all__ = ["Points", "mask_of_polygons", "union"]
+__all__ = ["Points", "check_corners", "mask_of_polygons", "union"]
 
 Points = Sequence[Sequence[float]]
-"""(x, y) of each corner."""
-OUTSIDE = 2.0
-"""Pixels by which a corner may lie beyond the photograph's edge; one that is farther belongs to another photograph."""
+"""(x, y) of each corner, in pixels of the photograph."""
+FARTHEST_OUT = 0.1
+"""Of the photograph's side, by which a corner may lie beyond its edge; one farther belongs to another photograph."""
 
 
-def mask_of_polygons(polygons: Sequence[Points], size: tuple[int, int], name: str) -> Rle:
-    """All polygons together; empty where none has three corners. ``name`` is told where something is wrong.
+def mask_of_polygons(
+    polygons: Sequence[Points], size: tuple[int, int], name: str, *, farthest_out: float = FARTHEST_OUT
+) -> Rle:
+    """All polygons together, cut off at the photograph's edge; empty where none has three corners.
 
-    Raises UserError for a corner that is no pair of numbers or lies outside the photograph.
+    Raises UserError, which tells ``name``, for a corner that is no pair of numbers or lies too far outside.
     """
-    for corner in (corner for polygon in polygons for corner in polygon):
-        if len(corner) != 2 or not _is_inside(corner, size):
-            raise UserError(f"{name} has the corner {list(corner)}, outside the photograph of {size} (height, width)")
+    for polygon in polygons:
+        check_corners(polygon, size, name, farthest_out)
     try:
         return rle_from_segmentation([[float(at) for corner in polygon for at in corner] for polygon in polygons], size)
     except ValueError as error:
         raise UserError(f"{name}: {error}") from None
 
 
-def _is_inside(corner: Sequence[float], size: tuple[int, int]) -> bool:
-    return -OUTSIDE <= corner[0] <= size[1] + OUTSIDE and -OUTSIDE <= corner[1] <= size[0] + OUTSIDE
+def check_corners(corners: Points, size: tuple[int, int], name: str, farthest_out: float = FARTHEST_OUT) -> None:
+    """Raises UserError for a corner that is no pair of numbers or lies too far outside a photograph of ``size``."""
+    for corner in corners:
+        if len(corner) != 2 or not all(
+            -farthest_out * side <= at <= (1 + farthest_out) * side for at, side in zip(corner, size[::-1], strict=True)
+        ):
+            raise UserError(
+                f"{name} has the corner {list(corner)}, far outside the photograph of {size} (height, width)"
+            )
 
 
 def union(masks: Sequence[Rle]) -> Rle:

@@ -28,6 +28,9 @@ class Sa1bPairs:
         photograph, annotation = item
         try:
             content = json.loads(annotation.read_bytes())
-            return Photograph(photograph.read_bytes(), content["image"], content["annotations"])
+            image, masks = content["image"], content["annotations"]
+            if not isinstance(masks, list):
+                raise TypeError("annotations are not a list")
+            return Photograph(photograph.read_bytes(), image, masks)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{annotation} is not an annotation in SA-1B's form: {error!r}") from None

@@ -14,12 +14,22 @@ from PIL import Image
 
 from anymask.data.layouts.labelme import LabelmeLayout
 from anymask.data.packing import Photograph
+from anymask.data.records import decode_image
 from anymask.drawing import jpeg
 from anymask.errors import UserError
 from anymask.masks import decode, rle_from_json
 
 SIZE = (20, 30)
 PHOTOGRAPH = jpeg(np.full((*SIZE, 3), 90, dtype=np.uint8))
+
+
+def _saved(picture: np.ndarray[Any, Any], kind: str, **more: Any) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, kind, **more)
+    return data.getvalue()
+
+
+BRUSH = base64.b64encode(_saved(np.array([[255, 0], [255, 255]], dtype=np.uint8), "png")).decode()
 
 
 def _shape(kind: str, points: list[list[float]], **more: Any) -> dict[str, Any]:
@@ -57,22 +67,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_shapes_with_an_inside_are_objects(folder: Path) -> None:
-    data = io.BytesIO()
-    Image.fromarray(np.array([[255, 0], [255, 255]], dtype=np.uint8)).save(data, "png")
-    brush = base64.b64encode(data.getvalue()).decode()
     photograph = _read(
         folder,
         _shape("polygon", [[2, 3], [8, 3], [8, 9], [2, 9]]),
         _shape("rectangle", [[20, 10], [10, 4]]),
         _shape("circle", [[15, 10], [15, 12]]),
-        _shape("mask", [[5, 6], [6, 7]], mask=brush),
+        _shape("mask", [[5, 6], [6, 7]], mask=BRUSH),
         _shape("line", [[1, 1], [2, 2]]),
         _shape("point", [[1, 1]]),
     )
     polygon, rectangle, circle, mask = _bitmaps(photograph)
     assert np.array_equal(polygon, _box(3, 9, 2, 8))
     assert np.array_equal(rectangle, _box(4, 10, 10, 20))
-    assert circle.sum() == 13  # the pixels within two of a pixel's centre
+    assert np.array_equal(circle, _box(8, 12, 14, 16) | _box(9, 11, 13, 17))  # four wide, without its corners
     assert np.argwhere(mask).tolist() == [[6, 5], [7, 5], [7, 6]]
     assert photograph.left_out == {"points and lines": 2, "empty masks": 0}
     assert photograph.file == PHOTOGRAPH
@@ -93,6 +100,40 @@ def test_shapes_of_a_group_are_one_object(folder: Path) -> None:
     assert np.array_equal(alone, _box(0, 4, 0, 4))
 
 
+def test_shapes_are_cut_off_at_the_edge(folder: Path) -> None:
+    photograph = _read(
+        folder,
+        _shape("polygon", [[20, 10], [90, 10], [90, 60], [20, 60]]),
+        _shape("rectangle", [[-50, -50], [3, 2]]),
+        _shape("oriented_rectangle", [[2, 3], [8, 3], [8, 9], [2, 9]]),
+        _shape("rectangle", [[40, 40], [50, 50]]),
+    )
+    polygon, rectangle, oriented = _bitmaps(photograph)
+    assert np.array_equal(polygon, _box(10, 20, 20, 30))
+    assert np.array_equal(rectangle, _box(0, 2, 0, 3))
+    assert np.array_equal(oriented, _box(3, 9, 2, 8))
+    assert photograph.left_out == {"points and lines": 0, "empty masks": 1}
+
+
+def test_a_photograph_that_exif_turns_is_turned(tmp_path: Path) -> None:
+    """labelme shows it upright, and that is where its users draw."""
+    sideways = np.zeros((30, 20, 3), dtype=np.uint8)
+    sideways[0, :, 0] = 255  # its top row, which is the right column when turned clockwise
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate by 90 degrees, clockwise"
+    (tmp_path / "a.png").write_bytes(_saved(sideways, "png", exif=exif))
+    photograph = _read(tmp_path, _shape("rectangle", [[29, 0], [30, 20]]), imagePath="a.png")
+    turned = decode_image(photograph.file)
+    assert np.array_equal(turned[..., 0] == 255, _bitmaps(photograph)[0])
+
+
+def test_the_photograph_inside_goes_before_the_file(folder: Path) -> None:
+    inside = jpeg(np.full((*SIZE, 3), 40, dtype=np.uint8))
+    photograph = _read(folder, imageData=base64.b64encode(inside).decode(), imageHeight=None, imageWidth=None)
+    assert photograph.file == inside
+    assert photograph.image == {"height": 20, "width": 30, "file_name": "a.jpg"}
+
+
 def test_the_photograph_may_be_inside_the_file(tmp_path: Path) -> None:
     photograph = _read(tmp_path, imagePath="..\\elsewhere\\a.jpg", imageData=base64.b64encode(PHOTOGRAPH).decode())
     assert photograph.file == PHOTOGRAPH
@@ -101,11 +142,15 @@ def test_the_photograph_may_be_inside_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "more", "sentence"),
     [
-        (_shape("polygon", [[2, 3], [99, 3], [8, 9]]), {}, "shape 0 of .*a.json has the corner"),
+        (_shape("polygon", [[2, 3], [1e5, 3], [8, 9]]), {}, "shape 0 of .*a.json has the corner"),
+        (_shape("circle", [[2, 3], [1e200, 3]]), {}, "shape 0 of .*a.json has the corner"),
+        (_shape("polygon", [[2, 3], [4], [8, 9]]), {}, r"shape 0 of .*a.json has the corner \[4.0\]"),
         (_shape("rectangle", [[2, 3]]), {}, "is a rectangle of 1 points; it has two"),
         (_shape("mask", [[5, 6], [6, 7]], mask="?"), {}, "is not base64"),
         (_shape("mask", [[5, 6], [6, 7]], mask="AAAA"), {}, "is not a picture that can be read"),
-        (_shape("point", [[1, 1]]), {"imageHeight": 10**9}, r"says that its photograph has \(1000000000, 30\) pixels"),
+        (_shape("mask", [[29, 6], [30, 7]], mask=BRUSH), {}, r"has a mask of \(2, 2\) at \(29, 6\), outside"),
+        (_shape("point", [[1, 1]]), {"imageHeight": 21}, r"has \(21, 30\) pixels \(height, width\); it has \(20, 30\)"),
+        (_shape("point", [[1, 1]]), {"imageData": "AAAA"}, "the photograph of .*a.json is not a picture"),
         (_shape("point", [[1, 1]]), {"shapes": 3}, "is not a file of labelme"),
         (_shape("point", [[1, 1]]), {"imagePath": "../../b.jpg"}, "has no imageData, and there is no photograph"),
     ],

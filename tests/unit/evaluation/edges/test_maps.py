@@ -18,7 +18,7 @@ SOFT = np.array([[0.0, 0.1, 0.5], [0.25, 1.0, 0.9]])
 
 
 @given(arrays(np.float32, (3, 4), elements=st.floats(0, 1, width=32)), st.sampled_from(["float", "8bit"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_what_is_kept_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, soft: np.ndarray, keep: str) -> None:
     folder = tmp_path_factory.mktemp("maps") / "not there yet"
     kept = keep_map(folder, "7", soft, keep)  # type: ignore[arg-type]

@@ -106,7 +106,7 @@ def test_no_pixel_is_clicked_twice() -> None:
     assert clicked == [Click(0, 0, 1), Click(1, 0, 1)]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(THREE_BITMAPS, st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=4))
 def test_the_rule_is_its_definition(drawn: tuple[Bitmap, Bitmap, Bitmap], places: list[tuple[int, int]]) -> None:
     true, predicted, counted = drawn
@@ -129,7 +129,7 @@ def test_large_bitmaps_agree_with_the_definition_of_distance() -> None:
     assert all(((columns - 1 - a) ** 2 + (rows - 1 - b) ** 2).min() <= to_click.min() for b, a in sample)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(BITMAPS.filter(lambda drawn: drawn.any()), st.integers(0, 2**32 - 1))
 def test_a_random_click_lies_on_the_object_and_is_fixed_by_its_seed(true: Bitmap, seed: int) -> None:
     click = random_click(true, np.random.default_rng(seed))

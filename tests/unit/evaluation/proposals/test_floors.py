@@ -66,7 +66,7 @@ def test_segments_are_of_the_photographs_size_though_worked_out_on_a_smaller_one
     assert max(iou(decode(rle), image[..., 2] > 180) for rle in found) > 0.85
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(npst.arrays(np.int32, npst.array_shapes(min_dims=2, max_dims=2, max_side=7), elements=st.integers(-1, 3)))
 def test_each_label_is_a_mask(labels: np.ndarray[Any, Any]) -> None:
     found = segments(labels)
