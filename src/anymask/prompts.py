@@ -1,8 +1,8 @@
 """Simulated prompts for training and validation (SAM, appendix A): first points, boxes and masks; then error clicks.
 
-Everything is drawn for all objects at once on their device, each object by itself, from one generator whose state is
-part of a checkpoint. Truth and predictions lie on a lattice of R x R cells over the model frame; a drawn cell becomes a
-whole pixel of the model frame within it.
+Everything is drawn for all objects at once on their device, each object by itself from its own numbers. Truth and
+predictions lie on a lattice of R x R cells over the model frame; a drawn cell becomes a whole pixel of the model frame
+within it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from anymask.draws import Draws
 from anymask.errors import UserError
 from anymask.regions import deepest_pixel, squared_depth, uniform_pixel
 from anymask.structures import Label, Prompts
@@ -42,13 +43,16 @@ class Objects:
     sizes: Int[Tensor, "n 2"]  # (height, width) of the photograph in the model frame
     image_size: int  # side of the model frame
     mask_size: int  # side of mask prompts
+    draws: Draws  # what their prompts are drawn from
 
-    def pixels_to_points(self, pixels: Int[Tensor, "n 2"], generator: torch.Generator | None) -> Float[Tensor, "n 2"]:
-        """Lattice cells to pixels of the model frame: a random one within the cell, or its middle."""
+    def middle_points(self, pixels: Int[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+        """Lattice cells to pixels of the model frame: the one in the middle of each."""
+        return ((pixels + 0.5) * (self.image_size / self.targets.shape[-1])).floor()
+
+    def random_points(self, pixels: Int[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+        """Lattice cells to pixels of the model frame: a random one within each."""
         cell = self.image_size / self.targets.shape[-1]
-        if generator is None:
-            return ((pixels + 0.5) * cell).floor()
-        within = torch.rand(pixels.shape, generator=generator, device=pixels.device)
+        within = self.draws.uniform(2).float()
         last = ((pixels + 1) * cell).ceil() - 1  # in single precision, 200 + .99999999 is 201
         return torch.minimum(((pixels + within) * cell).floor(), last)
 
@@ -64,15 +68,13 @@ class BoxNoise:
     share: float = 0.1
     most: float = 20.0
 
-    def of(self, boxes: Float[Tensor, "n 4"], image_size: int, generator: torch.Generator) -> Float[Tensor, "n 4"]:
+    def of(self, boxes: Float[Tensor, "n 4"], image_size: int, draws: Draws) -> Float[Tensor, "n 4"]:
         """What to add to each coordinate."""
         most = self.most * image_size / 1024
         side = (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
         if self.kind == "gaussian":
-            drawn = torch.randn(boxes.shape, generator=generator, device=boxes.device)
-            return (drawn * self.share * side).clamp(-most, most)
-        drawn = 2 * torch.rand(boxes.shape, generator=generator, device=boxes.device) - 1
-        return drawn * (self.share * side).clamp(max=most)
+            return (draws.normal(4).float() * self.share * side).clamp(-most, most)
+        return (2 * draws.uniform(4).float() - 1) * (self.share * side).clamp(max=most)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,50 +99,49 @@ class FirstPrompt:
         if any(weight < 0 for weight in self.weights.values()) or sum(self.weights.values()) <= 0:
             raise UserError(f"the weights of the first prompt must be positive: {dict(self.weights)}")
 
-    def draw(self, objects: Objects, generator: torch.Generator) -> Prompts:
+    def draw(self, objects: Objects) -> Prompts:
         """One prompt per object."""
         kinds = [kind for kind, weight in self.weights.items() if weight > 0]
         makers = self._makers()
-        prompts = [makers[kind](objects, generator) for kind in kinds]
+        prompts = [makers[kind](objects) for kind in kinds]
         if len(prompts) == 1:
             return prompts[0]
         shares = torch.tensor([self.weights[kind] for kind in kinds], dtype=torch.float64).cumsum(0)
-        drawn = torch.rand(len(objects.boxes), generator=generator, device=objects.boxes.device, dtype=torch.float64)
+        drawn = objects.draws.uniform()[:, 0]
         return _mixed(prompts, torch.bucketize(drawn * shares[-1], shares[:-1].to(drawn.device), right=True))
 
-    def _makers(self) -> dict[str, Callable[[Objects, torch.Generator], Prompts]]:
+    def _makers(self) -> dict[str, Callable[[Objects], Prompts]]:
         return {
-            "point": lambda o, g: _points(o, o.pixels_to_points(uniform_pixel(o.targets, g)[0], g)),
-            "centre_point": lambda o, g: _points(o, o.pixels_to_points(deepest_pixel(o.targets)[0], None)),
-            "grid_point": lambda o, g: _points(o, o.pixels_to_points(self._grid_pixel(o, g), None)),
-            "box": lambda o, g: _boxes(o, o.boxes + self.box_noise.of(o.boxes, o.image_size, g)),
-            "tight_box": lambda o, g: _boxes(o, o.boxes),
-            "loose_box": lambda o, g: _boxes(o, self._loosened(o, g)),
+            "point": lambda o: _points(o, o.random_points(uniform_pixel(o.targets, o.draws)[0])),
+            "centre_point": lambda o: _points(o, o.middle_points(deepest_pixel(o.targets)[0])),
+            "grid_point": lambda o: _points(o, o.middle_points(self._grid_pixel(o))),
+            "box": lambda o: _boxes(o, o.boxes + self.box_noise.of(o.boxes, o.image_size, o.draws)),
+            "tight_box": lambda o: _boxes(o, o.boxes),
+            "loose_box": lambda o: _boxes(o, self._loosened(o)),
             "box_and_point": self._box_and_point,
-            "dilated_mask": lambda o, g: _masks(o, self._squared_distance(o) <= self._square_reach(o, g)),
-            "eroded_mask": lambda o, g: _masks(o, squared_depth(o.targets) > self._square_reach(o, g)),
-            "partial_mask": lambda o, g: _masks(o, _half(o.targets, g)),
+            "dilated_mask": lambda o: _masks(o, self._squared_distance(o) <= self._square_reach(o)),
+            "eroded_mask": lambda o: _masks(o, squared_depth(o.targets) > self._square_reach(o)),
+            "partial_mask": lambda o: _masks(o, _half(o.targets, o.draws)),
         }
 
-    def _grid_pixel(self, objects: Objects, generator: torch.Generator) -> Int[Tensor, "n 2"]:
+    def _grid_pixel(self, objects: Objects) -> Int[Tensor, "n 2"]:
         """A random point of a regular lattice within the mask; a random pixel where none falls into it."""
         side = objects.targets.shape[-1]
         centres = ((torch.arange(self.grid) + 0.5) * side / self.grid).long()
         lattice = torch.zeros(side, side, dtype=torch.bool)
         lattice[centres[:, None], centres] = True
-        pixel, found = uniform_pixel(objects.targets & lattice.to(objects.targets.device), generator)
-        return torch.where(found[:, None], pixel, uniform_pixel(objects.targets, generator)[0])
+        pixel, found = uniform_pixel(objects.targets & lattice.to(objects.targets.device), objects.draws)
+        return torch.where(found[:, None], pixel, uniform_pixel(objects.targets, objects.draws)[0])
 
-    def _loosened(self, objects: Objects, generator: torch.Generator) -> Float[Tensor, "n 4"]:
+    def _loosened(self, objects: Objects) -> Float[Tensor, "n 4"]:
         boxes = objects.boxes
         side = (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
         outwards = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=boxes.device)
-        drawn = torch.rand(boxes.shape, generator=generator, device=boxes.device)
-        return boxes + outwards * self.loose * side * drawn
+        return boxes + outwards * self.loose * side * objects.draws.uniform(4).float()
 
-    def _box_and_point(self, objects: Objects, generator: torch.Generator) -> Prompts:
-        box = _boxes(objects, objects.boxes + self.box_noise.of(objects.boxes, objects.image_size, generator))
-        point = objects.pixels_to_points(uniform_pixel(objects.targets, generator)[0], generator)
+    def _box_and_point(self, objects: Objects) -> Prompts:
+        box = _boxes(objects, objects.boxes + self.box_noise.of(objects.boxes, objects.image_size, objects.draws))
+        point = objects.random_points(uniform_pixel(objects.targets, objects.draws)[0])
         label = torch.full_like(box.labels[:, :1], Label.FOREGROUND)
         return Prompts(
             image_index=objects.image_index,
@@ -154,16 +155,14 @@ class FirstPrompt:
         outside = F.pad(~objects.targets, (margin,) * 4, value=True)
         return squared_depth(outside)[:, margin:-margin, margin:-margin]
 
-    def _square_reach(self, objects: Objects, generator: torch.Generator) -> Float[Tensor, "n 1 1"]:
+    def _square_reach(self, objects: Objects) -> Float[Tensor, "n 1 1"]:
         area = objects.targets.sum(dim=(1, 2))
-        drawn = torch.rand(area.shape, generator=generator, device=area.device)
-        return ((self.reach * drawn).square() * area)[:, None, None]
+        return ((self.reach * objects.draws.uniform()[:, 0].float()).square() * area)[:, None, None]
 
 
 def error_click(
     objects: Objects,
     predicted: Bool[Tensor, "n r r"],
-    generator: torch.Generator,
     *,
     place: Literal["uniform", "centre"],
     from_truth: float,
@@ -177,7 +176,7 @@ def error_click(
     missing = objects.targets & ~predicted
     surplus = ~objects.targets & predicted & objects.content
     if place == "uniform":
-        pixel, found = uniform_pixel(missing | surplus, generator)
+        pixel, found = uniform_pixel(missing | surplus, objects.draws)
         is_missing = missing[torch.arange(len(pixel), device=pixel.device), pixel[:, 1], pixel[:, 0]]
     else:
         (missing_pixel, missing_depth), (surplus_pixel, surplus_depth) = deepest_pixel(missing), deepest_pixel(surplus)
@@ -186,12 +185,12 @@ def error_click(
         found = (missing_depth > 0) | (surplus_depth > 0)
     labels = torch.where(is_missing, int(Label.FOREGROUND), int(Label.BACKGROUND))
     if from_truth > 0:
-        drawn = torch.rand(len(pixel), generator=generator, device=pixel.device) < from_truth
-        pixel = torch.where(drawn[:, None], uniform_pixel(objects.targets, generator)[0], pixel)
+        drawn = objects.draws.uniform()[:, 0] < from_truth
+        pixel = torch.where(drawn[:, None], uniform_pixel(objects.targets, objects.draws)[0], pixel)
         labels = torch.where(drawn, int(Label.FOREGROUND), labels)
         found = found | drawn
     labels = torch.where(found, labels, int(Label.ABSENT))
-    return objects.pixels_to_points(pixel, generator if place == "uniform" else None), labels
+    return (objects.random_points if place == "uniform" else objects.middle_points)(pixel), labels
 
 
 def _points(objects: Objects, points: Float[Tensor, "n 2"]) -> Prompts:
@@ -217,10 +216,10 @@ def _masks(objects: Objects, masks: Bool[Tensor, "n r r"]) -> Prompts:
     return Prompts(image_index=objects.image_index, points=points, labels=labels, masks=logits)
 
 
-def _half(masks: Bool[Tensor, "n r r"], generator: torch.Generator) -> Bool[Tensor, "n r r"]:
+def _half(masks: Bool[Tensor, "n r r"], draws: Draws) -> Bool[Tensor, "n r r"]:
     """The part of each mask on one side of a random line through a random pixel of it."""
-    pixel, _ = uniform_pixel(masks, generator)
-    angle = 2 * torch.pi * torch.rand(len(masks), generator=generator, device=masks.device)
+    pixel, _ = uniform_pixel(masks, draws)
+    angle = 2 * torch.pi * draws.uniform()[:, 0].float()
     place = torch.arange(masks.shape[-1], device=masks.device)
     across = (place - pixel[:, :1]) * angle.cos()[:, None]
     down = (place - pixel[:, 1:]) * angle.sin()[:, None]

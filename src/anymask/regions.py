@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from anymask.draws import Draws
+
 __all__ = [
     "content_mask",
     "deepest_pixel",
@@ -63,13 +65,12 @@ def deepest_pixel(masks: Bool[Tensor, "n h w"]) -> tuple[Int[Tensor, "n 2"], Int
     return _column_and_row(place, masks.shape[-1]), best
 
 
-def uniform_pixel(masks: Bool[Tensor, "n h w"], generator: torch.Generator) -> Pixels:
+def uniform_pixel(masks: Bool[Tensor, "n h w"], draws: Draws) -> Pixels:
     """One pixel of each mask, all equally likely: its row by the rows' counts, then its column within the row."""
     per_row = masks.sum(dim=2)
     up_to_row = per_row.cumsum(dim=1)
     total = up_to_row[:, -1:]
-    drawn = torch.rand(total.shape, generator=generator, device=masks.device, dtype=torch.float64)
-    index = (drawn * total).long()
+    index = (draws.uniform() * total).long()
     row = torch.searchsorted(up_to_row, index, right=True).clamp(max=masks.shape[1] - 1)
     within = index - (up_to_row - per_row).gather(1, row)
     chosen = masks.gather(1, row[:, :, None].expand(-1, -1, masks.shape[2]))[:, 0]

@@ -1,6 +1,6 @@
 """The rounds of simulated interaction, eleven in the paper (SAM, appendix A), as data, and the loop over them.
 
-for turn in play(rounds, first, objects, decode, generator):
+for turn in play(rounds, first, objects, decode):
     loss = ...turn.decoded...          # and backward at once, so that one round's activations live at a time
 """
 
@@ -57,16 +57,14 @@ class Turn:
     confident: Int[Tensor, " n"]  # the output with the highest estimated IoU
 
 
-def play(
-    rounds: Rounds, first: FirstPrompt, objects: Objects, decode: Decode, generator: torch.Generator
-) -> Iterator[Turn]:
+def play(rounds: Rounds, first: FirstPrompt, objects: Objects, decode: Decode) -> Iterator[Turn]:
     """Go through the rounds. Prompts carry no gradient from one round to the next."""
     number = len(objects.boxes)
-    prompts = first.draw(objects, generator)
+    prompts = first.draw(objects)
     rest = torch.full((number,), -1, device=objects.boxes.device)
     if rounds.round_without_click:
         # Before which of the clicks each object rests; drawn for each object.
-        rest = torch.randint(1, max(1, rounds.clicks) + 1, (number,), generator=generator, device=rest.device)
+        rest = 1 + (objects.draws.uniform()[:, 0] * max(1, rounds.clicks)).long()
     clicking = rounds.clicks + rounds.round_without_click
     for index in range(len(rounds)):
         outputs, allowed = _outputs(rounds, prompts, is_first=index == 0)
@@ -76,7 +74,7 @@ def play(
         )
         yield turn
         if index + 1 < len(rounds):
-            prompts = _next(rounds, objects, turn, rest if index < clicking else None, generator)
+            prompts = _next(rounds, objects, turn, rest if index < clicking else None)
 
 
 def _outputs(rounds: Rounds, prompts: Prompts, *, is_first: bool) -> tuple[slice, Bool[Tensor, "n m"] | None]:
@@ -94,9 +92,7 @@ def _confident(decoded: Decoded, allowed: Bool[Tensor, "n m"] | None) -> Int[Ten
     return (ious if allowed is None else ious.masked_fill(~allowed, float("-inf"))).argmax(dim=1)
 
 
-def _next(
-    rounds: Rounds, objects: Objects, turn: Turn, rest: Int[Tensor, " n"] | None, generator: torch.Generator
-) -> Prompts:
+def _next(rounds: Rounds, objects: Objects, turn: Turn, rest: Int[Tensor, " n"] | None) -> Prompts:
     """The prompts after a turn: its most confident mask fed back, and a click where the turn was wrong.
 
     ``rest`` is the round in which each object gets no click; None: nobody gets one.
@@ -105,7 +101,7 @@ def _next(
     logits = turn.decoded.logits.detach()[rows, turn.confident].float()
     prompts = turn.prompts
     if rest is not None:
-        points, labels = _click(rounds, objects, logits, generator)
+        points, labels = _click(rounds, objects, logits)
         labels = torch.where(rest == turn.number + 1, int(Label.ABSENT), labels)
         prompts = replace(
             prompts,
@@ -116,7 +112,7 @@ def _next(
 
 
 def _click(
-    rounds: Rounds, objects: Objects, logits: Float[Tensor, "n h w"], generator: torch.Generator
+    rounds: Rounds, objects: Objects, logits: Float[Tensor, "n h w"]
 ) -> tuple[Float[Tensor, "n 2"], Int[Tensor, " n"]]:
     predicted = resize_logits(logits[:, None], objects.targets.shape[-1])[:, 0] > 0
-    return error_click(objects, predicted, generator, place=rounds.click, from_truth=rounds.from_truth)
+    return error_click(objects, predicted, place=rounds.click, from_truth=rounds.from_truth)

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
 __all__ = [
@@ -94,6 +94,7 @@ class Example:
     size: tuple[int, int]  # of the photograph in the model frame; the rest is padding
     targets: Bool[Tensor, "n r r"]
     boxes: Float[Tensor, "n 4"]  # XYXY, model frame, from the centre of a mask's first pixel to that of its last
+    seeds: Int64[Tensor, " n"]  # what its prompts are drawn from
 
 
 _Moved = TypeVar("_Moved", bound="_Tensors")  # what typing.Self says, which the shape checks of the tests refuse
@@ -125,6 +126,7 @@ class Batch(_Tensors):
     image_index: Int[Tensor, " n"]  # the image of each object
     targets: Bool[Tensor, "n r r"]
     boxes: Float[Tensor, "n 4"]  # XYXY
+    seeds: Int64[Tensor, " n"]
     keys: tuple[str, ...]
     sources: tuple[Source, ...]
     skipped: tuple[Skipped, ...] = ()  # what was passed over while this batch was gathered

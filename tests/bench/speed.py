@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 from transformers import SamModel
 
+from anymask.draws import Draws
 from anymask.losses import LossWeights, mask_losses
 from anymask.matching import Matching
 from anymask.models.checkpoints import save
@@ -114,9 +116,9 @@ BENCHMARKS = {"encoder": encoder, "decoder": decoder, "rounds": rounds}
 def _step(decode: Callable[[Tensor, Prompts, slice], Decoded], objects: Objects, embedding: Tensor) -> int:
     """The number of rounds; gradients are no common answer, since a pixel on the threshold moves all later clicks."""
     leaf = embedding.clone().requires_grad_()
-    generator = torch.Generator(leaf.device).manual_seed(0)
+    objects = replace(objects, draws=_draws(objects.targets))
     first, matching = FirstPrompt(weights={"point": 1.0}), Matching()
-    for turn in play(Rounds(), first, objects, lambda prompts, outputs: decode(leaf, prompts, outputs), generator):
+    for turn in play(Rounds(), first, objects, lambda prompts, outputs: decode(leaf, prompts, outputs)):
         losses, _ = mask_losses(turn.decoded.logits, turn.decoded.ious, objects.targets)
         weighted = LossWeights().of(losses)
         terms = matching.terms(weighted, matching.nearest(weighted, turn.allowed), turn.allowed)
@@ -155,7 +157,12 @@ def _objects(sam: Sam, number: int) -> Objects:
         sizes=torch.full((number, 2), sam.image_size, device=sam.device),
         image_size=sam.image_size,
         mask_size=side,
+        draws=_draws(inside),
     )
+
+
+def _draws(masks: Tensor) -> Draws:
+    return Draws(torch.arange(len(masks), device=masks.device))
 
 
 def _embedding(sam: Sam) -> Tensor:

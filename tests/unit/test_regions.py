@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from anymask.draws import Draws
 from anymask.regions import (
     content_mask,
     deepest_pixel,
@@ -75,7 +76,7 @@ def test_the_deepest_pixel_is_column_and_row(picture: str, pixel: tuple[int, int
 @settings(max_examples=60)
 @given(BITMAPS, st.integers(0, 2**20))
 def test_a_uniform_pixel_lies_inside_where_there_is_an_inside(bitmaps: Bitmaps, seed: int) -> None:
-    pixels, has_any = uniform_pixel(torch.from_numpy(bitmaps), torch.Generator().manual_seed(seed))
+    pixels, has_any = uniform_pixel(torch.from_numpy(bitmaps), Draws(seed + torch.arange(len(bitmaps))))
     assert has_any.tolist() == bitmaps.any(axis=(1, 2)).tolist()
     for bitmap, (column, row), some in zip(bitmaps, pixels.tolist(), has_any.tolist(), strict=True):
         assert bitmap[row, column] or not some
@@ -84,16 +85,16 @@ def test_a_uniform_pixel_lies_inside_where_there_is_an_inside(bitmaps: Bitmaps, 
 def test_all_pixels_are_equally_likely() -> None:
     number = 20_000
     mask = _drawn("#..# .... .##. #...")  # rows of different weight
-    pixels, _ = uniform_pixel(mask.expand(number, -1, -1), torch.Generator().manual_seed(1))
+    pixels, _ = uniform_pixel(mask.expand(number, -1, -1), Draws(torch.arange(number)))
     counts = torch.zeros(4, 4).index_put((pixels[:, 1], pixels[:, 0]), torch.ones(number), accumulate=True)
     standard_error = (number * 0.2 * 0.8) ** 0.5
     assert counts[~mask[0]].sum() == 0
     assert (counts[mask[0]] - number / 5).abs().max() < 4 * standard_error
 
 
-def test_the_same_generator_draws_the_same_pixels() -> None:
+def test_the_same_seeds_draw_the_same_pixels() -> None:
     masks = torch.ones(50, 30, 20, dtype=torch.bool)
-    first, second = (uniform_pixel(masks, torch.Generator().manual_seed(7))[0] for _ in range(2))
+    first, second = (uniform_pixel(masks, Draws(torch.arange(50)))[0] for _ in range(2))
     assert torch.equal(first, second)
     assert len(first.unique(dim=0)) > 40
 

@@ -20,6 +20,7 @@ def collate(examples: Sequence[Example], *, skipped: Sequence[Skipped] = (), dra
         image_index=torch.arange(len(examples)).repeat_interleave(objects),
         targets=torch.cat([example.targets for example in examples]),
         boxes=torch.cat([example.boxes for example in examples]),
+        seeds=torch.cat([example.seeds for example in examples]),
         keys=tuple(example.key for example in examples),
         sources=tuple(example.source for example in examples),
         skipped=tuple(skipped),

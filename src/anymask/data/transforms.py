@@ -50,6 +50,7 @@ class ToExample:
             size=frame.content,
             targets=torch.from_numpy(targets),
             boxes=torch.cat([corners.amin(1), corners.amax(1)], dim=1),  # a mirror exchanges left and right
+            seeds=torch.tensor([chance.getrandbits(63) for _ in boxes]),
         )
 
     def _image(self, sample: Sample, frame: Frame, chance: random.Random) -> UInt8[Tensor, "3 s s"]:

@@ -14,7 +14,6 @@ divided by the number of objects of all accumulated batches, so that each object
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -27,6 +26,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from anymask.data.mixture import seeded
+from anymask.draws import Draws
 from anymask.errors import UserError
 from anymask.losses import LossWeights, mask_losses
 from anymask.matching import Matching, pick
@@ -93,8 +94,6 @@ class SamModule(L.LightningModule):
             sam.image_encoder.compile()
             sam.mask_decoder.compile()
         self.nonfinite_in_a_row = 0
-        self._generator: torch.Generator | None = None
-        self._random_state: dict[str, Any] = {}  # from a checkpoint, until training starts
         self._objects = 0  # whose gradients are summed so far
         self._told: list[Tensor] = []  # of each batch and round the terms and IoUs, summed over its objects
         self._norm = torch.zeros(())  # of the last step's gradient, before clipping
@@ -118,6 +117,8 @@ class SamModule(L.LightningModule):
         return self
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
+        # What is dropped depends on nothing before, so that there is no state to store, and a resumed run is the same.
+        torch.manual_seed(seeded("dropped", self.seed, self.global_rank, batch_idx).getrandbits(63))
         objects = objects_of(batch, self.sam)
         with torch.set_grad_enabled(any(p.requires_grad for p in self.sam.image_encoder.parameters())):
             embeddings = self.sam.encode(batch.images, batch.sizes)
@@ -127,7 +128,7 @@ class SamModule(L.LightningModule):
             return self.sam.decode(leaf, prompts, outputs=outputs)
 
         told = []
-        for turn in play(self.rounds, self.first_prompt, objects, decode, self.generator):
+        for turn in play(self.rounds, self.first_prompt, objects, decode):
             loss, row = self._loss_of(turn, objects)
             self.manual_backward(loss)
             told.append(row)
@@ -233,13 +234,12 @@ class SamModule(L.LightningModule):
         objects = objects_of(batch, sam)
         embeddings = sam.encode(batch.images, batch.sizes)
         first = FirstPrompt(weights={"centre_point": 1.0})
-        generator = torch.Generator(self.device).manual_seed(self.seed)
 
         def decode(prompts: Prompts, outputs: slice) -> Decoded:
             return sam.decode(embeddings, prompts, outputs=outputs)
 
         rounds = replace(VALIDATION_ROUNDS, ambiguous=self.rounds.ambiguous)
-        for turn in play(rounds, first, objects, decode, generator):
+        for turn in play(rounds, first, objects, decode):
             _, ious = mask_losses(
                 resize_logits(turn.decoded.logits, objects.targets.shape[-1]), turn.decoded.ious, objects.targets
             )
@@ -262,43 +262,13 @@ class SamModule(L.LightningModule):
     def _val_metric(self, name: str) -> MeanMetric:
         return cast(MeanMetric, self.val_iou[name])
 
-    @property
-    def generator(self) -> torch.Generator:
-        """Of the prompts; on the device, different on each rank, and part of the checkpoint."""
-        if self._generator is None:
-            self._generator = torch.Generator(self.device).manual_seed(self.seed + self.global_rank)
-        return self._generator
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["random"] = {
-            "torch": torch.get_rng_state(),
-            "device": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-            "prompts": self.generator.get_state(),
-        }
         checkpoint["nonfinite_in_a_row"] = self.nonfinite_in_a_row
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # It may be the last of a run that is now given more steps; Lightning would take it for the end of this one.
         checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
-        self._random_state = checkpoint["random"]
         self.nonfinite_in_a_row = checkpoint["nonfinite_in_a_row"]
-
-    def on_train_start(self) -> None:
-        """Loaders are made by now, and have drawn their seeds: from here on the stored run goes on.
-
-        On a device of another kind than before it goes on with prompts of a new generator.
-        """
-        stored, self._random_state = self._random_state, {}
-        if not stored:
-            return
-        torch.set_rng_state(stored["torch"])
-        is_cuda = self.device.type == "cuda"
-        if is_cuda != (stored["device"] is not None):
-            warnings.warn("the run goes on on another kind of device: not the same to the bit", stacklevel=1)
-            return
-        if is_cuda:
-            torch.cuda.set_rng_state(stored["device"], self.device)
-        self.generator.set_state(stored["prompts"])
 
 
 def objects_of(batch: Batch, sam: Sam) -> Objects:
@@ -312,6 +282,7 @@ def objects_of(batch: Batch, sam: Sam) -> Objects:
         sizes=batch.sizes[batch.image_index],
         image_size=sam.image_size,
         mask_size=sam.mask_size,
+        draws=Draws(batch.seeds),
     )
 
 

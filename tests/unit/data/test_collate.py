@@ -15,6 +15,7 @@ def _example(key: str, objects: int, size: tuple[int, int]) -> Example:
         size=size,
         targets=torch.eye(4, dtype=torch.bool).expand(objects, 4, 4),
         boxes=torch.arange(4.0 * objects).view(objects, 4) + 100 * number,
+        seeds=torch.arange(objects) + 10 * number,
     )
 
 
@@ -24,6 +25,7 @@ def test_images_are_stacked_and_objects_are_put_one_after_another() -> None:
     assert batch.sizes.tolist() == [[8, 5], [3, 8], [8, 8]]
     assert batch.image_index.tolist() == [0, 0, 1, 2, 2, 2]
     assert batch.boxes[:, 0].tolist() == [100, 104, 200, 300, 304, 308]
+    assert batch.seeds.tolist() == [10, 11, 20, 30, 31, 32]
     assert batch.targets.shape == (6, 4, 4)
     assert batch.keys == ("1", "2", "3")
     assert batch.sources == ("manual",) * 3

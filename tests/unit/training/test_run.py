@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -92,17 +91,3 @@ def test_the_logged_rate_is_the_step_s_own(tiny_shards: Path, tmp_path: Path) ->
 def test_an_accelerator_that_is_not_there_is_named(tiny_shards: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trainer.accelerator='gpu' cannot be used: torch finds no CUDA device"):
         _fit(tiny_shards, tmp_path / "run", steps=1, accelerator="gpu")
-
-
-def test_a_checkpoint_of_a_gpu_goes_on_on_a_cpu(tiny_shards: Path, tmp_path: Path) -> None:
-    _fit(tiny_shards, tmp_path / "run", steps=1)
-    path, _ = newest_checkpoint(tmp_path / "run")
-    checkpoint = read_checkpoint(path)
-    cuda = torch.zeros(16, dtype=torch.uint8)  # the state of a generator on a GPU: seed and offset
-    checkpoint["random"] |= {"device": cuda, "prompts": cuda}
-    torch.save(checkpoint, path)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        module = _fit(tiny_shards, tmp_path / "run", steps=2, resume=path)
-    assert any("another kind of device" in str(warning.message) for warning in told)
-    assert module.trainer.global_step == 2

@@ -66,18 +66,17 @@ class RoundPictures(L.Callback):
 
 @torch.no_grad()
 def draw_rounds(module: SamModule, batch: Batch, number: int) -> Picture:
-    """The rounds of training on the first objects of a batch, drawn with a generator of their own."""
+    """The rounds of training on the first objects of a batch, as they were prompted there."""
     sam = module.best
-    first = {name: getattr(batch, name)[:number] for name in ("image_index", "targets", "boxes")}
+    first = {name: getattr(batch, name)[:number] for name in ("image_index", "targets", "boxes", "seeds")}
     batch = replace(batch, **first)
     objects = objects_of(batch, sam)
     embeddings = sam.encode(batch.images, batch.sizes)
-    generator = torch.Generator(sam.device).manual_seed(0)
 
     def decode(prompts: Prompts, outputs: slice) -> Decoded:
         return sam.decode(embeddings, prompts, outputs=outputs)
 
-    turns = list(play(module.rounds, module.first_prompt, objects, decode, generator))
+    turns = list(play(module.rounds, module.first_prompt, objects, decode))
     rows = []
     for index in range(len(batch.boxes)):
         photograph = batch.images[batch.image_index[index]].permute(1, 2, 0).cpu().numpy()

@@ -47,6 +47,7 @@ def _batch(*sources: Source) -> Batch:
         image_index=torch.arange(n),
         targets=torch.zeros(n, 1, 1, dtype=torch.bool),
         boxes=torch.zeros(n, 4),
+        seeds=torch.arange(n),
         keys=("k",) * n,
         sources=sources,
     )
