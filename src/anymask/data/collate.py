@@ -8,7 +8,7 @@ import torch
 
 from anymask.structures import Batch, Example, Skipped
 
-__all__ = ["collate"]
+__all__ = ["collate", "no_objects"]
 
 
 def collate(examples: Sequence[Example], *, skipped: Sequence[Skipped] = (), drawn: int = 0) -> Batch:
@@ -25,4 +25,18 @@ def collate(examples: Sequence[Example], *, skipped: Sequence[Skipped] = (), dra
         sources=tuple(example.source for example in examples),
         skipped=tuple(skipped),
         drawn=drawn,
+    )
+
+
+def no_objects(image_size: int, loss_size: int) -> Batch:
+    """A black photograph on which nothing is asked."""
+    return Batch(
+        images=torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8),
+        sizes=torch.tensor([[image_size, image_size]]),
+        image_index=torch.empty(0, dtype=torch.int64),
+        targets=torch.empty(0, loss_size, loss_size, dtype=torch.bool),
+        boxes=torch.empty(0, 4),
+        seeds=torch.empty(0, dtype=torch.int64),
+        keys=(),
+        sources=(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -12,13 +13,13 @@ from msgspec import Meta
 from torch.utils.data import DataLoader, IterableDataset
 
 from anymask.data.augmentation import Augmentation
-from anymask.data.collate import collate
+from anymask.data.collate import collate, no_objects
 from anymask.data.mixture import Mixture, seeded
 from anymask.data.records import BadSample
 from anymask.data.shards import ShardSet
 from anymask.data.stream import TrainBatches, TrainLoader, read_samples
 from anymask.data.transforms import ToExample
-from anymask.structures import Batch, Skipped
+from anymask.structures import Batch, Sample, Skipped
 
 __all__ = ["HeldOutBatches", "Loading", "ShardsDataModule"]
 
@@ -72,23 +73,38 @@ class ShardsDataModule(L.LightningDataModule):
         return TrainLoader(batches, length=self.batches, workers=loading.workers, pin_memory=pin_memory)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        batches = HeldOutBatches(self.held_out, self.transform, limit=self.loading.validation_images)
+        assert self.trainer is not None
+        batches = HeldOutBatches(
+            self.held_out,
+            self.transform,
+            limit=self.loading.validation_images,
+            rank=self.trainer.global_rank,
+            world=self.trainer.world_size,
+        )
         return DataLoader(batches, batch_size=None, generator=torch.Generator())
 
 
 class HeldOutBatches(IterableDataset[Batch]):
-    """The first held-out photographs, one a batch, always with the same masks and as it is; bad ones are left out."""
+    """The first held-out photographs, one a batch, always with the same masks and as it is, dealt to the ranks.
 
-    def __init__(self, shards: ShardSet, transform: ToExample, *, limit: int) -> None:
+    Every rank has as many batches, since a sharded model needs all of them at once: one without objects stands for a
+    bad sample, and fills up the last deal.
+    """
+
+    def __init__(self, shards: ShardSet, transform: ToExample, *, limit: int, rank: int = 0, world: int = 1) -> None:
         super().__init__()
         self.shards, self.limit = shards, limit
+        self.rank, self.world = rank, world
         self.transform = replace(transform, masks_per_image=100, augmentation=Augmentation())
 
     def __iter__(self) -> Iterator[Batch]:
-        for sample in read_samples(self.shards, limit=self.limit):
-            if isinstance(sample, Skipped):
-                continue
-            try:
-                yield collate([self.transform(sample, seeded("held out", sample.key))])
-            except BadSample:
-                continue
+        samples = read_samples(self.shards, limit=self.limit, rank=self.rank, world=self.world)
+        total = min(self.limit, sum(shard.total for shard in self.shards.shards))
+        for _ in range(-(-total // self.world)):
+            yield self._batch(next(samples, None))
+
+    def _batch(self, sample: Sample | Skipped | None) -> Batch:
+        with suppress(BadSample):
+            if isinstance(sample, Sample):
+                return collate([self.transform(sample, seeded("held out", sample.key))])
+        return no_objects(self.transform.image_size, self.transform.loss_size)

@@ -22,6 +22,7 @@ from anymask.atomic import write_atomically
 from anymask.errors import UserError
 from anymask.models import layouts
 from anymask.models.sam import Sam
+from anymask.models.sharded_checkpoint import REST, read_sharded
 
 __all__ = ["initialise", "load", "read_checkpoint", "save"]
 
@@ -95,7 +96,12 @@ def initialise(sam: Sam, path: str | Path) -> str:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A file of torch, whole, on the CPU, tensors and plain containers only. Raises UserError for anything else."""
+    """A file of torch or our folder of several, whole, on the CPU, tensors and plain containers only.
+
+    Raises UserError for anything else.
+    """
+    if (path / REST).is_file():
+        return read_sharded(path, read_checkpoint)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -112,7 +118,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _read_weights(path: Path) -> Weights:
     """The tensors of a file or folder, under our names where the layout is known."""
-    if path.is_dir():
+    if path.is_dir() and not (path / REST).is_file():
         names = ("model.safetensors", "pytorch_model.bin")
         inside = [path / name for name in names if (path / name).is_file()]
         if not inside:

@@ -59,16 +59,20 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Parameters by learning rate and weight decay, each in exactly one group; frozen ones in none.
 
+    Those of the image encoder, which may be sharded, stay apart from the others, which are not: AdamW takes no mixture.
+    The groups are the same whether they are or not, and so are the numbers that a checkpoint gives to parameters.
+
     Biases, norms and position tables are not decayed. The rate stands in the group itself: torch's schedulers would
     pass over a factor under a name of its own.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in sam.named_parameters():
         if parameter.requires_grad:
             is_decayed = parameter.ndim > 1 and "pos_embed" not in name and "rel_pos" not in name
-            key = (lr * layer_scale(name, depth, layer_decay), weight_decay if is_decayed else 0.0)
+            rate = lr * layer_scale(name, depth, layer_decay)
+            key = (rate, weight_decay if is_decayed else 0.0, name.startswith("image_encoder."))
             groups.setdefault(key, []).append(parameter)
-    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
+    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay, _), params in groups.items()]
 
 
 def layer_scale(name: str, depth: int, layer_decay: float) -> float:

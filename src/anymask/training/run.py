@@ -11,14 +11,18 @@ from typing import Annotated, Any, Literal
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.plugins.precision import HalfPrecision, MixedPrecision, Precision
 from msgspec import Meta
 
 from anymask.data.datamodule import ShardsDataModule
 from anymask.errors import UserError
 from anymask.training.callbacks import BadSamples, MixtureTable, RoundPictures, Throughput
 from anymask.training.checkpointing import AtomicCheckpointIO, Checkpoints
+from anymask.training.gradients import LossScale
+from anymask.training.parallel import ReplicaStrategy, ShardStrategy
 from anymask.training.sam_module import SamModule
 
 __all__ = ["RunSettings", "fit"]
@@ -35,8 +39,10 @@ class RunSettings:
     steps: Count
     accumulate: Count = 1  # batches of one step
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"  # CUDA or none: Apple's has no float64, which draws need
-    devices: Literal[1] = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    strategy: Literal["ddp", "fsdp"] = "ddp"  # of several processes: replicas, or the encoder's blocks sharded
+    nodes: Count = 1
+    devices: Count | Literal["auto"] = 1  # processes on each node: one for each GPU; auto: as many as there are
+    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "32-true"
     log_every: Count = 10
     validate_every: Count = 500
     checkpoint_every: Count = 500
@@ -62,19 +68,23 @@ def fit(
     """Train to the end, from the start or from a checkpoint; returns the file with the final weights.
 
     The module is left on the device that it was trained on. Raises UserError where there is none of that kind.
+    With several processes each calls it, with torchrun's variables in its environment.
     """
     _keep_freed_memory()
+    module.loss_scale = LossScale() if settings.precision == "16-mixed" else None
     trainer = L.Trainer(
         accelerator=_accelerator(settings.accelerator),
         devices=settings.devices,
-        precision=settings.precision,
+        num_nodes=settings.nodes,
+        strategy=_strategy(settings),
         max_epochs=1,  # of the length of the run: a stream has no epochs, and a run goes on inside its only one
         val_check_interval=min(settings.validate_every, settings.steps) * settings.accumulate,
         num_sanity_val_steps=0,  # it would draw random numbers that a resumed run does not
         log_every_n_steps=settings.log_every,
         logger=list(loggers),
         callbacks=_callbacks(data, settings, folder),
-        plugins=[AtomicCheckpointIO()],
+        plugins=_plugins(settings),
+        use_distributed_sampler=False,  # the order of samples knows of processes itself
         default_root_dir=folder,
         enable_progress_bar=settings.progress_bar,
         enable_model_summary=False,
@@ -84,6 +94,32 @@ def fit(
     final = folder / "checkpoints" / "final.ckpt"
     trainer.save_checkpoint(final, weights_only=True)
     return final
+
+
+def _strategy(settings: RunSettings) -> Any:
+    """Lightning's. One process alone needs none, but may go on from shards."""
+    processes = settings.nodes * int(settings.devices)
+    if settings.strategy == "fsdp":
+        return ShardStrategy(processes)
+    return ReplicaStrategy() if processes > 1 else "auto"
+
+
+def _plugins(settings: RunSettings) -> list[Any]:
+    device = "cuda" if _accelerator(settings.accelerator) == "cuda" else "cpu"
+    plugins: list[Any] = [AtomicCheckpointIO(), _precision(settings.precision, device)]
+    if settings.strategy == "fsdp" or settings.nodes * int(settings.devices) > 1:
+        plugins.append(TorchElasticEnvironment())
+    return plugins
+
+
+def _precision(name: str, device: str) -> Precision:
+    if name == "32-true":
+        return Precision()
+    if name == "bf16-true":
+        return HalfPrecision("bf16-true")
+    plugin = MixedPrecision(name, device)  # type: ignore[arg-type]
+    plugin.scaler = None  # the module scales its loss itself, alike in all processes
+    return plugin
 
 
 def _accelerator(name: str) -> str:

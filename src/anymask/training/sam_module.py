@@ -24,6 +24,7 @@ from jaxtyping import Float
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torchmetrics import MeanMetric
 
 from anymask.data.mixture import seeded
@@ -36,7 +37,9 @@ from anymask.prompts import FirstPrompt, Objects
 from anymask.regions import content_mask, resize_logits
 from anymask.rounds import Rounds, Turn, play
 from anymask.structures import Batch, Decoded, Prompts
+from anymask.training.gradients import LossScale, local, normalise_and_clip, sum_over_processes
 from anymask.training.optim import Optimisation
+from anymask.training.parallel import shard, share_weights
 
 __all__ = ["VALIDATION_ROUNDS", "SamModule", "objects_of"]
 
@@ -91,10 +94,12 @@ class SamModule(L.LightningModule):
         self.ema_decay = ema_decay
         self.ema = copy.deepcopy(sam).requires_grad_(False) if ema_decay else None
         if compile:
-            sam.image_encoder.compile()
+            for block in sam.image_encoder.blocks:  # one by one: they are alike, and a shard is gathered for each
+                block.compile()
             sam.mask_decoder.compile()
+        self.loss_scale: LossScale | None = None  # of half precision
         self.nonfinite_in_a_row = 0
-        self._objects = 0  # whose gradients are summed so far
+        self._objects = 0  # whose gradients are summed so far, in this process
         self._told: list[Tensor] = []  # of each batch and round the terms and IoUs, summed over its objects
         self._norm = torch.zeros(())  # of the last step's gradient, before clipping
         self._keys: list[str] = []
@@ -104,6 +109,14 @@ class SamModule(L.LightningModule):
     def best(self) -> Sam:
         """The model that is validated and exported: the average if there is one."""
         return self.sam if self.ema is None else self.ema
+
+    def configure_model(self) -> None:
+        """Shard the encoders where the strategy says over which processes. Lightning calls it more than once."""
+        if self.device_mesh is None or isinstance(self.sam.image_encoder, FSDPModule):
+            return
+        share_weights(self)
+        for sam in [self.sam, *([] if self.ema is None else [self.ema])]:
+            shard(sam.image_encoder, self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimiser, schedule = self.optimisation.build(self.sam, self.sam.architecture.depth)
@@ -130,7 +143,7 @@ class SamModule(L.LightningModule):
         told = []
         for turn in play(self.rounds, self.first_prompt, objects, decode):
             loss, row = self._loss_of(turn, objects)
-            self.manual_backward(loss)
+            self.manual_backward(loss if self.loss_scale is None else loss * self.loss_scale.value)
             told.append(row)
         if leaf.grad is not None:
             torch.autograd.backward(embeddings, leaf.grad)
@@ -152,40 +165,37 @@ class SamModule(L.LightningModule):
         return loss.sum(), torch.cat([loss.detach(), torch.stack([iou.detach().sum() for iou in ious])])
 
     def _step(self) -> None:
-        """One step of the optimiser; left out where the loss or its gradient is not finite."""
+        """One step of the optimiser; left out where the loss or its gradient is not finite, by all processes alike."""
         optimiser = cast(LightningOptimizer, self.optimizers())
-        rounds = torch.stack(self._told).sum(dim=0) / self._objects
-        finite = torch.isfinite(rounds).all()
-        if self._scaler is None:  # else the scaler looks at the gradients itself
-            finite = finite & torch.isfinite(self._normalise_and_clip())
+        rounds, objects = self._of_all_processes()
+        parameters = [p for p in self.sam.parameters() if p.requires_grad]
+        sum_over_processes(parameters)
+        scale = 1.0 if self.loss_scale is None else self.loss_scale.value
+        self._norm = normalise_and_clip(parameters, objects=objects * scale, clip_norm=self.clip_norm)
         rate = optimiser.param_groups[-1]["lr"]
-        if bool(finite):  # the one place where a step waits for the device
+        is_finite = torch.stack([torch.isfinite(rounds).all(), torch.isfinite(self._norm)])
+        has_loss, has_gradient = is_finite.tolist()  # the one place where a step waits for the device
+        if has_loss and self.loss_scale is not None:
+            self.loss_scale.update(finite=has_gradient)
+        if has_loss and has_gradient:
             optimiser.step()
             cast(Any, self.lr_schedulers()).step()
             self._update_average()
             self.nonfinite_in_a_row = 0
-            self._log_rounds(rounds, rate)
-        else:
+            self._log_rounds(rounds, objects, rate)
+        elif not has_loss or scale <= 1.0:  # else the scale was too large, as it is at times
             self.nonfinite_in_a_row += 1
             self._report_nonfinite()
         optimiser.zero_grad()
         self._objects, self._told, self._keys = 0, [], []
 
-    @property
-    def _scaler(self) -> torch.amp.GradScaler | None:
-        return getattr(self.trainer.precision_plugin, "scaler", None)
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self._scaler is not None:  # only here are the gradients brought back to their scale
-            self._normalise_and_clip()
-
-    def _normalise_and_clip(self) -> Float[Tensor, ""]:
-        """Sums over objects to the mean over all objects of the step, then clipped; returns the norm before."""
-        gradients = [p.grad for p in self.sam.parameters() if p.grad is not None]
-        torch._foreach_div_(gradients, float(self._objects))
-        norm = nn.utils.clip_grad_norm_([p for p in self.sam.parameters() if p.grad is not None], self.clip_norm)
-        self._norm = norm.detach()
-        return norm
+    def _of_all_processes(self) -> tuple[Float[Tensor, "rounds columns"], Float[Tensor, ""]]:
+        """What each round reached, the mean over the step's objects in all processes, and their number."""
+        told = torch.stack(self._told).sum(dim=0)
+        own = torch.cat([told.flatten(), told.new_tensor([self._objects])])
+        total = self.trainer.strategy.reduce(own, reduce_op="sum")
+        assert isinstance(total, Tensor)
+        return total[:-1].view_as(told) / total[-1], total[-1]
 
     def _report_nonfinite(self) -> None:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -199,11 +209,11 @@ class SamModule(L.LightningModule):
 
     def _update_average(self) -> None:
         if self.ema is not None:
-            own = [parameter.detach() for parameter in self.sam.parameters()]
-            average = [parameter.detach() for parameter in self.ema.parameters()]
+            own = [local(parameter.detach()) for parameter in self.sam.parameters()]
+            average = [local(parameter.detach()) for parameter in self.ema.parameters()]
             torch._foreach_lerp_(average, own, 1 - self.ema_decay)
 
-    def _log_rounds(self, rounds: Float[Tensor, "rounds columns"], rate: float) -> None:
+    def _log_rounds(self, rounds: Float[Tensor, "rounds columns"], objects: Float[Tensor, ""], rate: float) -> None:
         """``rounds`` holds for each round the mean over the step's objects, ``rate`` is the step's learning rate."""
         mean = rounds.mean(dim=0)
         self.log("loss", mean[: len(TERMS)].sum(), prog_bar=True, logger=False)
@@ -219,7 +229,7 @@ class SamModule(L.LightningModule):
             for number, value in enumerate(values[1:], start=1)
         }
         told["train/loss"] = sum(told[f"train/{term}"] for term in TERMS)
-        told["train/objects"] = self._objects
+        told["train/objects"] = float(objects)
         told["train/gradient_norm"] = float(self._norm)
         told["train/lr"] = rate
         self.tell(told)
@@ -232,7 +242,11 @@ class SamModule(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         sam = self.best
         objects = objects_of(batch, sam)
-        embeddings = sam.encode(batch.images, batch.sizes)
+        embeddings = sam.encode(batch.images, batch.sizes)  # by every process, be it for nothing
+        if not len(batch.boxes):
+            for name in self.val_iou:
+                self._val_metric(name).update(0.0, weight=0.0)
+            return
         first = FirstPrompt(weights={"centre_point": 1.0})
 
         def decode(prompts: Prompts, outputs: slice) -> Decoded:
@@ -252,9 +266,10 @@ class SamModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         reached = {f"val/{name}": self._val_metric(name).compute() for name in self.val_iou}
-        self.log_dict(reached, logger=False)
+        of_all = self.trainer.world_size > 1  # the same in all processes, but Lightning wants to be told
+        self.log_dict(reached, logger=False, sync_dist=of_all)
         for name in ("miou@1", "miou@5"):
-            self.log(name, reached[f"val/{name}"], prog_bar=True, logger=False)
+            self.log(name, reached[f"val/{name}"], prog_bar=True, logger=False, sync_dist=of_all)
         self.tell({name: float(value) for name, value in reached.items()})
         for name in self.val_iou:
             self._val_metric(name).reset()
@@ -264,11 +279,15 @@ class SamModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["nonfinite_in_a_row"] = self.nonfinite_in_a_row
+        if self.loss_scale is not None:
+            checkpoint["loss_scale"] = [self.loss_scale.value, self.loss_scale.good]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # It may be the last of a run that is now given more steps; Lightning would take it for the end of this one.
         checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
         self.nonfinite_in_a_row = checkpoint["nonfinite_in_a_row"]
+        if self.loss_scale is not None and "loss_scale" in checkpoint:
+            self.loss_scale.value, self.loss_scale.good = checkpoint["loss_scale"]
 
 
 def objects_of(batch: Batch, sam: Sam) -> Objects:

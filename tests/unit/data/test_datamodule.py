@@ -42,15 +42,23 @@ def _module(shards: ShardSet, **loading: Any) -> ShardsDataModule:
 
 def test_held_out_photographs_come_one_a_batch_with_all_their_masks(held_out: ShardSet) -> None:
     batches = list(HeldOutBatches(held_out, TRANSFORM, limit=10))
-    assert [batch.keys for batch in batches] == [("sa_0",), ("sa_3",), ("sa_4",)]  # the bad ones are left out
+    assert [batch.keys for batch in batches] == [("sa_0",), (), (), ("sa_3",), ("sa_4",)]  # nothing for the bad ones
     assert all(len(batch.targets) >= 2 for batch in batches)
     assert all(batch.image_index.tolist() == [0] * len(batch.targets) for batch in batches)
+
+
+def test_held_out_photographs_are_dealt_to_the_ranks(held_out: ShardSet) -> None:
+    """Five records, two of them bad; the second rank gets one without objects for the sixth."""
+    dealt = [list(HeldOutBatches(held_out, TRANSFORM, limit=10, rank=rank, world=2)) for rank in range(2)]
+    assert [[batch.keys for batch in batches] for batches in dealt] == [[("sa_0",), (), ("sa_4",)], [(), ("sa_3",), ()]]
+    empty = dealt[1][2]
+    assert (empty.images.shape, len(empty.boxes), empty.targets.shape) == ((1, 3, 32, 32), 0, (0, 16, 16))
 
 
 def test_validation_sees_the_same_each_time(held_out: ShardSet) -> None:
     loader = _module(held_out, validation_images=4).val_dataloader()
     first, second = (list(loader) for _ in range(2))
-    assert [batch.keys for batch in first] == [("sa_0",), ("sa_3",)]
+    assert [batch.keys for batch in first] == [("sa_0",), (), (), ("sa_3",)]
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.targets, other.targets)

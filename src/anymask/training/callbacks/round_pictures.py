@@ -38,7 +38,7 @@ class RoundPictures(L.Callback):
     def __init__(self, folder: Path, *, objects: int) -> None:
         self.folder = folder / "pictures"
         self.objects = objects
-        self._batch: Batch | None = None  # the first held-out one
+        self._batch: Batch | None = None  # the first held-out one with objects
 
     def on_validation_batch_end(
         self,
@@ -49,14 +49,18 @@ class RoundPictures(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if batch_idx == 0:
+        if self._batch is None or batch_idx == 0 or not len(self._batch.boxes):
             self._batch = batch
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         assert isinstance(module, SamModule)
-        if self._batch is None or not trainer.is_global_zero:
+        if self._batch is None:
             return
-        picture = jpeg(draw_rounds(module, self._batch, self.objects))
+        with torch.no_grad():  # by every process: a sharded encoder is gathered by all of them
+            embeddings = module.best.encode(self._batch.images, self._batch.sizes)
+        if not trainer.is_global_zero or not len(self._batch.boxes):
+            return
+        picture = jpeg(draw_rounds(module, self._batch, embeddings, self.objects))
         path = self.folder / f"step_{trainer.global_step:07d}.jpg"
         write_atomically(path, lambda part: part.write_bytes(picture))
         for logger in trainer.loggers:
@@ -65,13 +69,12 @@ class RoundPictures(L.Callback):
 
 
 @torch.no_grad()
-def draw_rounds(module: SamModule, batch: Batch, number: int) -> Picture:
+def draw_rounds(module: SamModule, batch: Batch, embeddings: Float[Tensor, "b c g g"], number: int) -> Picture:
     """The rounds of training on the first objects of a batch, as they were prompted there."""
     sam = module.best
     first = {name: getattr(batch, name)[:number] for name in ("image_index", "targets", "boxes", "seeds")}
     batch = replace(batch, **first)
     objects = objects_of(batch, sam)
-    embeddings = sam.encode(batch.images, batch.sizes)
 
     def decode(prompts: Prompts, outputs: slice) -> Decoded:
         return sam.decode(embeddings, prompts, outputs=outputs)

@@ -46,6 +46,6 @@ def test_only_the_objects_that_are_drawn_are_decoded(
 
     monkeypatch.setattr(Sam, "decode", counted)
     with torch.no_grad():
-        picture = draw_rounds(module, batch, 2)
+        picture = draw_rounds(module, batch, module.best.encode(batch.images, batch.sizes), 2)
     assert decoded == [2, 2]
     assert picture.shape[0] >= 4 * SIDE  # two rows for each object
