@@ -9,11 +9,11 @@ import torch
 from anymask.data.shards import name_of
 from anymask.errors import UserError
 from anymask.evaluation.comparison import write_comparison
-from anymask.evaluation.ranks import Ranks
 from anymask.evaluation.results import Results
 from anymask.evaluation.task import TaskName
 from anymask.evaluation.view import is_of_sets
 from anymask.models import checkpoints
+from anymask.ranks import Ranks
 from anymask.settings import Evaluation
 from anymask.suite import run_suite
 

@@ -16,6 +16,7 @@ from anymask.evaluation.point_to_mask.protocol import PointToMask
 from anymask.evaluation.point_to_mask.sets import SETS
 from anymask.evaluation.proposals.protocol import Proposals
 from anymask.evaluation.task import TASKS, TaskName
+from anymask.launching.slurm import EvaluationSlurm, TrainingSlurm
 from anymask.losses import LossWeights
 from anymask.matching import Matching
 from anymask.prompts import FirstPrompt
@@ -139,6 +140,7 @@ class Training:
     trainer: RunSettings
     logger: Log
     paths: Paths
+    launcher: TrainingSlurm | None = None
 
     def __post_init__(self) -> None:
         """Raises UserError where steps would be left without a learning rate."""
@@ -179,6 +181,7 @@ class Evaluation:
     edges: Edges | None = None
     proposals: Proposals | None = None
     instance_segmentation: InstanceSegmentation | None = None
+    launcher: EvaluationSlurm | None = None
 
     @property
     def tasks(self) -> list[TaskName]:

@@ -16,12 +16,12 @@ from anymask.evaluation.point_to_mask.protocol import PointToMask
 from anymask.evaluation.point_to_mask.sets import absent, at_hand, run_sets, where_from
 from anymask.evaluation.point_to_mask.task import PointToMaskTask
 from anymask.evaluation.proposals.task import ProposalsTask
-from anymask.evaluation.ranks import ALONE, Ranks
 from anymask.evaluation.report import Evaluated, write_report
 from anymask.evaluation.results import Results
 from anymask.evaluation.running import run
 from anymask.evaluation.task import Task, TaskName
 from anymask.models.sam import Sam
+from anymask.ranks import ALONE, Ranks
 from anymask.settings import Evaluation
 
 __all__ = ["measure", "run_suite", "tasks_of"]
@@ -72,13 +72,20 @@ def run_suite(
 
 
 def measure(
-    sam: Sam, samples: Samples, settings: PointToMask, folder: Path, *, checkpoint: Path, published: Path | None
-) -> Results:
-    """Point-to-mask alone, by this process: what a training ends with."""
+    sam: Sam,
+    samples: Samples,
+    settings: PointToMask,
+    folder: Path,
+    *,
+    checkpoint: Path,
+    published: Path | None,
+    ranks: Ranks = ALONE,
+) -> Results | None:
+    """Point-to-mask alone: what a training ends with. The results, of several processes to the first one."""
     task = PointToMaskTask(settings, samples, sam)
-    results = run(task, folder, checkpoint=checkpoint, image_size=sam.image_size)
-    assert results is not None, "a process alone is the first one"
-    write_report(folder, [Evaluated(folder, samples.find)], published)
+    results = run(task, folder, checkpoint=checkpoint, image_size=sam.image_size, ranks=ranks)
+    if results is not None:
+        write_report(folder, [Evaluated(folder, samples.find)], published)
     return results
 
 

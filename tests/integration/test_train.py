@@ -29,7 +29,8 @@ def test_a_run_leaves_what_it_promises(trained: tuple[Path, str]) -> None:
     folder, printed = trained
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     expected = {
-        "config.yaml", "metrics.csv", "summary.json", "checkpoints/final.ckpt", "checkpoints/best.ckpt",
+        "config.yaml", "environment.txt", "starts.jsonl", "logs/process_00000.log",
+            "metrics.csv", "summary.json", "checkpoints/final.ckpt", "checkpoints/best.ckpt",
         "checkpoints/step_0000002.ckpt", "checkpoints/step_0000004.ckpt", "pictures/step_0000002.jpg",
         "pictures/step_0000004.jpg", "report/records.jsonl", "report/results.json", "report/report.md",
         "report/report.html",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from anymask.evaluation.ranks import ALONE, Ranks
+from anymask.ranks import ALONE, Ranks
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])

@@ -221,7 +221,7 @@ def parse(path: Path, form: msgspec.json.Decoder[Parsed], what: str) -> Parsed:
     """A whole file. Raises UserError, which says that it is not ``what``, where it is not in this form."""
     try:
         return form.decode(path.read_bytes())
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:  # ValueError: a text is no UTF-8
         raise UserError(f"{path} is not {what}: {error}") from None
 
 

@@ -25,7 +25,7 @@ from anymask.structures import SOURCES, Rle, Sample, Source
 __all__ = ["BadSample", "RawSample", "decode_image", "parse", "source_of"]
 
 MAX_PIXELS = 2**26
-"""67 megapixels, which take .6 GB to decode where the JPEG is progressive: more is a decompression bomb."""
+"""67 megapixels, which take .8 GB to decode as a progressive JPEG of four colours: more is a decompression bomb."""
 MAX_SCANS = 100
 """Of a JPEG. Progressive ones have about ten; the format allows thousands, each of which goes over all pixels."""
 
@@ -73,7 +73,7 @@ def source_of(raw: RawSample, default: Source) -> Source:
     """The stage that a record names, or ``default``; also where the record is damaged, for it to be counted there."""
     try:
         stated = _SOURCE.decode(raw.files["json"]).source
-    except (KeyError, msgspec.MsgspecError, RecursionError):
+    except (KeyError, ValueError, msgspec.MsgspecError, RecursionError):
         return default
     return stated if stated in SOURCES else default
 
@@ -107,7 +107,7 @@ def _parse_annotation(raw: RawSample) -> _Record:
         raise BadSample("there is no annotation (json)")
     try:
         record = _RECORD.decode(raw.files["json"])
-    except msgspec.MsgspecError as error:
+    except (ValueError, msgspec.MsgspecError) as error:  # the first where a text is no UTF-8
         raise BadSample(f"the annotation is broken: {error}") from None
     except RecursionError:
         raise BadSample("the annotation is broken: it is nested too deeply") from None
@@ -128,8 +128,7 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
         _check_pixels(height, width)
-        if b"IEND" not in data[-16:]:
-            raise BadSample("the photograph is cut short")
+        _check_chunks(data)
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
         if decoded is None:
             raise BadSample("the photograph cannot be decoded")
@@ -146,6 +145,16 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
         raise BadSample(f"the photograph cannot be decoded: {error}") from None
     except KeyError as error:  # of simplejpeg's names
         raise BadSample(f"the photograph cannot be decoded: its chroma subsampling {error} is not known") from None
+
+
+def _check_chunks(data: bytes) -> None:
+    """Of a PNG, up to its end: OpenCV takes the memory that the length of a chunk claims, up to a gigabyte."""
+    at, kind = 8, b""
+    while kind != b"IEND" and at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+    if kind != b"IEND" or at > len(data):
+        raise BadSample("the photograph is cut short")
 
 
 def _check_pixels(height: int, width: int) -> None:

@@ -102,23 +102,22 @@ def index_of_tar(url: str) -> tuple[list[Entry], list[Skipped]]:
     The two files of a record need not be neighbours. Raises StorageError where the file is absent or no tar file.
     """
     entries: dict[str, Entry] = {}
-    defects: list[Skipped] = []
     try:
         with open_file(url) as file:
-            defects += _read_headers(file, url, entries)
             size = file.seek(0, io.SEEK_END)
             if not size:
                 raise StorageError(f"{url} is not a tar file: it is empty")
+            defects = _read_headers(file, url, size, entries)
     except OSError as error:
         raise StorageError(f"{url} cannot be read: {error}") from None
-    for entry in [e for e in entries.values() if max(_end(e.photograph), _end(e.annotation)) > size]:
+    for entry in [entry for entry in entries.values() if _ends_early(entry, size)]:
         defects.append(Skipped(url, entry.key, "the shard ends early"))
         del entries[entry.key]
     return list(entries.values()), defects
 
 
-def _read_headers(file: io.IOBase, url: str, entries: dict[str, Entry]) -> list[Skipped]:
-    """Fills ``entries``; what comes behind damage is lost."""
+def _read_headers(file: io.IOBase, url: str, size: int, entries: dict[str, Entry]) -> list[Skipped]:
+    """Fills ``entries``; what comes behind damage is lost. ``size`` is that of the tar."""
     defects: list[Skipped] = []
     try:
         for member in read_members(file):
@@ -126,7 +125,8 @@ def _read_headers(file: io.IOBase, url: str, entries: dict[str, Entry]) -> list[
     except DamagedTar as error:
         if not entries:
             raise StorageError(f"{url} is not a tar file: {error}") from None
-        defects.append(Skipped(url, "the rest of the shard", str(error)))
+        if not any(_ends_early(entry, size) for entry in entries.values()):  # that record tells it
+            defects.append(Skipped(url, "the rest of the shard", str(error)))
     return defects
 
 
@@ -158,5 +158,5 @@ def _wrong_with(member: Member, key: str, kind: str) -> str | None:
     return None
 
 
-def _end(place: Place) -> int:
-    return place.offset + place.size
+def _ends_early(entry: Entry, size: int) -> bool:
+    return any(place.offset + place.size > size for place in (entry.photograph, entry.annotation))

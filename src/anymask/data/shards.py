@@ -322,6 +322,8 @@ def _described(url: str, source: Source) -> tuple[Shard, ...]:
 def _indexed(url: str, source: Source) -> tuple[Shard, list[Skipped]]:
     """From the headers of a tar; its records are of the source that the configuration gives."""
     entries, defects = index_of_tar(url)
+    alone = [entry for entry in entries if not entry.photograph.size]
+    defects += [Skipped(url, entry.key, "there is an annotation and no photograph") for entry in alone]
     entries = [entry for entry in entries if entry.photograph.size]
     shard = Shard(url, {source: len(entries)}, size_of(url), table=as_index(entries))
     return replace(shard, samples={} if not entries else shard.samples), defects

@@ -31,6 +31,8 @@ __all__ = ["TrainBatches", "TrainLoader", "read_samples"]
 
 FETCHED_AHEAD = 8
 """Records that a worker asks a server for at once: an answer takes longer than decoding what it brings."""
+LAST_STEP = 60
+"""Seconds that a worker lives after SIGTERM: its process ends the step, unless it is that which sent the signal."""
 FEW_SAMPLES = 20
 """Below this many draws the share of bad ones says nothing yet."""
 
@@ -203,6 +205,9 @@ def _parsed(record: RawSample | Skipped, default: Source) -> Sample | Skipped:
 
 
 def _be_a_worker(_: int) -> None:
-    """One thread; an interrupt, which a terminal sends to every process, is answered by the main one."""
+    """One thread; signals, which a terminal and SLURM send to every process, are answered by the main one."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(LAST_STEP))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGUSR1))  # train.py holds them back at first

@@ -57,9 +57,9 @@ def read_members(file: io.IOBase) -> Iterator[Member]:
 
 
 def _block(file: io.IOBase, at: int, length: int) -> bytes | None:
-    """The header at a place; None where the tar ends. It ends with zeros, or just so."""
+    """The header at a place; None where the tar ends. It ends with zeros: one that just stops may have gone on."""
     if at >= length:
-        return None
+        raise DamagedTar(f"the tar has no end, it is cut off at byte {length}")
     file.seek(at)
     header: bytes = file.read(BLOCK)
     if not header.strip(b"\0"):
@@ -97,7 +97,8 @@ def _check_length(size: int, content: int, length: int) -> None:
 def _long_header(kind: bytes, payload: bytes, at: int) -> dict[bytes, bytes]:
     """What it says of the next member; the names of links and what holds for all members matter to nobody."""
     if kind == b"L":
-        return {b"path": payload.partition(b"\0")[0]}
+        name, _, rest = payload.partition(b"\0")
+        return {} if rest.strip(b"\0") else {b"path": name}  # what goes on behind its end is no name
     return _pax_records(payload, at) if kind in b"xX" else {}
 
 

@@ -21,9 +21,9 @@ from rich.progress import (
 )
 
 from anymask.evaluation.journal import Journal, read_records
-from anymask.evaluation.ranks import Ranks
 from anymask.evaluation.results import Identity
 from anymask.evaluation.task import Item, Task
+from anymask.ranks import Ranks
 from anymask.structures import Skipped
 
 __all__ = ["Gathered", "gather"]

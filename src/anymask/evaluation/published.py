@@ -88,7 +88,7 @@ def read_published(path: Path) -> PublishedFile:
     """Raises UserError if the file holds no published numbers."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=PublishedFile)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError) as error:  # of msgspec too
         raise UserError(f"{path} holds no published numbers: {error}") from None
 
 

@@ -9,9 +9,9 @@ from typing import cast
 from anymask.errors import UserError
 from anymask.evaluation.gathering import Gathered, gather
 from anymask.evaluation.provenance import circumstances, identity_of
-from anymask.evaluation.ranks import ALONE, Ranks
 from anymask.evaluation.results import Circumstances, Identity, Results, write_results
 from anymask.evaluation.task import Item, Task
+from anymask.ranks import ALONE, Ranks
 
 __all__ = ["run"]
 

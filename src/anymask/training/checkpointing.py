@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,19 @@ class Checkpoints(Checkpoint):
         self._save_if_due(trainer)
 
     def _save_if_due(self, trainer: L.Trainer) -> None:
+        if trainer.global_step % self.every == 0:
+            self.save(trainer)
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Of this step, unless it is saved already; called by every process."""
         step = trainer.global_step
-        if step == self._saved or step % self.every:
+        if step == self._saved:
             return
         self._saved = step
         trainer.save_checkpoint(self.folder / f"step_{step:07d}.ckpt")
         if trainer.is_global_zero:
             for path in _of_steps(self.folder)[self.keep :]:
-                path.unlink()
+                _remove(path)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "saved": self._saved}
@@ -72,15 +78,24 @@ class Checkpoints(Checkpoint):
         self.best, self._saved = state_dict["best"], state_dict["saved"]
 
 
+def _remove(path: Path) -> None:
+    """A folder gets the name of a part first: half of it must not be taken for a checkpoint."""
+    if path.is_dir():
+        path = path.replace(path.with_name(f".{path.name}.part"))
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
+
 def _of_steps(folder: Path) -> list[Path]:
     """Newest first."""
     return sorted(folder.glob("step_*.ckpt"), reverse=True)
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path, int]:
+def newest_checkpoint(folder: Path) -> tuple[Path, int] | None:
     """The newest checkpoint of a run that can be read, and its step; damaged ones are named in a warning, passed over.
 
-    Raises UserError where there is none.
+    None where the run has written none yet. Raises UserError where all of them are damaged.
     """
     candidates = _of_steps(folder / "checkpoints")
     for path in candidates:
@@ -88,10 +103,15 @@ def newest_checkpoint(folder: Path) -> tuple[Path, int]:
             return path, read_checkpoint(path)["global_step"]
         except UserError as error:
             warnings.warn(f"{error}; the checkpoint before it is taken", stacklevel=2)
-    raise UserError(f"{folder} has no checkpoint to go on from ({len(candidates)} were tried)")
+    if candidates:
+        raise UserError(f"{folder} has no checkpoint to go on from ({len(candidates)} were tried)")
+    return None
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove files that a killed run had only begun to write."""
+    """Remove what a killed run had only begun to write."""
     for part in folder.rglob(".*.part"):
-        part.unlink()
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink()

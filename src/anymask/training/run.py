@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from anymask.data.datamodule import ShardsDataModule
 from anymask.errors import UserError
-from anymask.training.callbacks import BadSamples, MixtureTable, RoundPictures, Throughput
+from anymask.training.callbacks import BadSamples, MixtureTable, RoundPictures, StopOnSignal, Throughput
 from anymask.training.checkpointing import AtomicCheckpointIO, Checkpoints
 from anymask.training.gradients import LossScale
 from anymask.training.parallel import ReplicaStrategy, ShardStrategy
@@ -52,8 +52,28 @@ class RunSettings:
 
     @property
     def batches(self) -> int:
-        """Of the whole run."""
+        """Of the whole run, in each process."""
         return self.steps * self.accumulate
+
+    @property
+    def uses_cuda(self) -> bool:
+        return self.accelerator != "cpu" and torch.cuda.is_available()
+
+    @property
+    def processes(self) -> int:
+        """Of all nodes, once devices are counted."""
+        assert self.devices != "auto"
+        return self.nodes * self.devices
+
+    @property
+    def is_sharded(self) -> bool:
+        return self.strategy == "fsdp" and self.processes > 1
+
+    def counted(self) -> RunSettings:
+        """With the number of devices, where there are to be as many as this machine has."""
+        if self.devices != "auto":
+            return self
+        return replace(self, devices=max(1, torch.cuda.device_count()) if self.uses_cuda else 1)
 
 
 def fit(
@@ -97,17 +117,16 @@ def fit(
 
 
 def _strategy(settings: RunSettings) -> Any:
-    """Lightning's. One process alone needs none, but may go on from shards."""
-    processes = settings.nodes * int(settings.devices)
-    if settings.strategy == "fsdp":
-        return ShardStrategy(processes)
-    return ReplicaStrategy() if processes > 1 else "auto"
+    """Lightning's. One process alone has nothing to share."""
+    if settings.processes == 1:
+        return "auto"
+    return ShardStrategy(settings.processes) if settings.is_sharded else ReplicaStrategy()
 
 
 def _plugins(settings: RunSettings) -> list[Any]:
     device = "cuda" if _accelerator(settings.accelerator) == "cuda" else "cpu"
     plugins: list[Any] = [AtomicCheckpointIO(), _precision(settings.precision, device)]
-    if settings.strategy == "fsdp" or settings.nodes * int(settings.devices) > 1:
+    if settings.processes > 1:
         plugins.append(TorchElasticEnvironment())
     return plugins
 
@@ -130,12 +149,14 @@ def _accelerator(name: str) -> str:
 
 
 def _callbacks(data: ShardsDataModule, settings: RunSettings, folder: Path) -> list[Callback]:
+    checkpoints = Checkpoints(folder, every=settings.checkpoint_every, keep=settings.keep_checkpoints)
     return [
         MixtureTable(data.mixture, epoch_samples=data.loading.epoch_samples),
         BadSamples(folder),
         Throughput(),
         RoundPictures(folder, objects=settings.pictured_objects),
-        Checkpoints(folder, every=settings.checkpoint_every, keep=settings.keep_checkpoints),
+        checkpoints,
+        StopOnSignal(checkpoints),
         *([_ProgressBar()] if settings.progress_bar else []),
     ]
 

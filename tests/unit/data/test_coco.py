@@ -185,6 +185,14 @@ def test_what_is_no_ground_truth_at_all_is_refused(tmp_path: Path, text: str) ->
         read_ground_truth(tmp_path / "absent.json")
 
 
+def test_a_text_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.json").write_bytes(
+        b'{"images": [{"id": 1, "height": 4, "width": 4, "file_name": "h\xf6hle.jpg"}], "annotations": []}'
+    )
+    with pytest.raises(UserError, match=r"latin\.json is not a COCO instances file: 'utf-8' codec"):
+        read_ground_truth(tmp_path / "latin.json")
+
+
 # ---- segmentations ----
 
 

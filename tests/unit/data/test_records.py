@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +50,7 @@ def test_a_record_that_names_no_source_is_of_the_default_one(draw_record: Draw) 
 def test_the_source_is_told_without_decoding_anything_else(draw_record: Draw) -> None:
     assert source_of(_raw(draw_record(0, "semi_automatic")), "manual") == "semi_automatic"
     assert source_of(_raw({"json": b'{"source": "manual", "image": 7}'}), "automatic") == "manual"
-    for damaged in ({}, {"json": b"{"}, {"json": b'{"source": "mine"}'}):
+    for damaged in ({}, {"json": b"{"}, {"json": b'{"source": "mine"}'}, {"json": b'{"source": "\xb0"}'}):
         assert source_of(_raw(damaged), "automatic") == "automatic"
 
 
@@ -98,6 +100,21 @@ def test_a_truncated_png_is_bad_wherever_it_is_cut(draw_record: Draw) -> None:
             parse(_raw({"png": photograph[:part], "json": draw_record(0)["json"]}), "manual")
 
 
+def test_a_png_may_have_any_chunks_that_lie_in_it_and_something_behind_its_end() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    photograph = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
+    text = struct.pack(">I", 3) + b"tEXt" + b"a\0b" + struct.pack(">I", zlib.crc32(b"tEXta\0b"))
+    assert np.array_equal(decode_image(photograph[:33] + text + photograph[33:] + b"behind"), rgb)
+
+
+def test_a_png_chunk_that_claims_more_than_the_file_is_not_believed() -> None:
+    """OpenCV would take a gigabyte for these 150 bytes."""
+    photograph = cv2.imencode(".png", np.zeros((48, 64, 3)))[1].tobytes()
+    at = photograph.index(b"IDAT") - 4
+    with pytest.raises(BadSample, match="the photograph is cut short"):
+        decode_image(photograph[:at] + struct.pack(">I", 2**30 - 1) + photograph[at + 4 :])
+
+
 def test_a_huge_photograph_is_not_decoded(monkeypatch: pytest.MonkeyPatch, draw_record: Draw) -> None:
     monkeypatch.setattr(records, "MAX_PIXELS", 48 * 64 - 1)
     for photograph in (draw_record(0)["jpg"], cv2.imencode(".png", np.zeros((48, 64, 3)))[1].tobytes()):
@@ -111,6 +128,10 @@ def test_a_huge_photograph_is_not_decoded(monkeypatch: pytest.MonkeyPatch, draw_
         (b"", "the annotation is broken"),
         (b'{"image": {"width": 64, "he', "the annotation is broken"),
         (b"[1, 2]", "the annotation is broken"),
+        (
+            b'{"source": "\xb0", "image": {"width": 64, "height": 48}, "annotations": []}',
+            "the annotation is broken.*utf-8",
+        ),
         (b'{"image": {"width": 64}, "annotations": []}', "missing required field `height`"),
         (b'{"image": {"width": "64", "height": 48}, "annotations": []}', "Expected `int`"),
         (b'{"image": {"width": 64, "height": 48}}', "missing required field `annotations`"),

@@ -64,7 +64,9 @@ def test_a_finished_run_that_is_given_more_steps_is_the_run_that_had_them(tiny_s
     """Its last checkpoint says that the last batch was met; Lightning ended there without a word."""
     _fit(tiny_shards, tmp_path / "whole", steps=4)
     _fit(tiny_shards, tmp_path / "parts", steps=2)
-    path, step = newest_checkpoint(tmp_path / "parts")
+    found = newest_checkpoint(tmp_path / "parts")
+    assert found is not None
+    path, step = found
     assert step == 2
     _fit(tiny_shards, tmp_path / "parts", steps=4, resume=path)
     whole, parts = _state(tmp_path / "whole"), _state(tmp_path / "parts")

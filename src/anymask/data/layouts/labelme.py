@@ -69,7 +69,7 @@ class LabelmeLayout:
     def read(self, item: Path) -> Photograph:
         try:
             content = _FILE.decode(item.read_bytes())
-        except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{item} is not a file of labelme: {error}") from None
         photograph = self._photograph(item, content)
         size = _size(photograph, content, item)

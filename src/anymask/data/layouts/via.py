@@ -82,7 +82,7 @@ class ViaLayout:
 def _read(path: Path) -> dict[str, _Annotated]:
     try:
         return _FILE.decode(path.read_bytes())
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a file of the VGG image annotator: {error}") from None
 
 

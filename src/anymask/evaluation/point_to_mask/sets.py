@@ -16,9 +16,9 @@ from anymask.data.shards import MANIFEST
 from anymask.data.storage import exists, join
 from anymask.errors import UserError
 from anymask.evaluation.journal import AnotherEvaluation
-from anymask.evaluation.ranks import ALONE, Ranks
 from anymask.evaluation.results import SCHEMA, Results, Verdict, write_results
 from anymask.metrics.overlap import mean_and_error
+from anymask.ranks import ALONE, Ranks
 
 __all__ = ["SETS", "absent", "at_hand", "command", "over_sets", "run_sets", "where_from"]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
+import torch.distributed as dist
 
 from anymask.atomic import write_atomically
 from anymask.structures import Batch
@@ -24,7 +26,8 @@ class BadSamples(L.Callback):
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "bad_samples.jsonl"
-        self.count = 0
+        self.count = 0  # of this process since it began
+        self._before = 0  # of all, when it began
         self._step = 1  # that the batch at hand goes into
         self._told = 0  # of the count
 
@@ -36,23 +39,30 @@ class BadSamples(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
-        if trainer.global_step == self._step and self.count > self._told:  # the step was made
+        is_made = trainer.global_step == self._step
+        if is_made and self._step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             assert isinstance(module, SamModule)
-            module.tell({"data/bad_samples": self.count})
-            self._told = self.count
+            count = self._of_all(trainer)
+            if count > self._told:
+                module.tell({"data/bad_samples": count})
+            self._told = count
 
     def on_nonfinite_loss(self, trainer: L.Trainer, keys: Sequence[str]) -> None:
         """Called by the module when a step was left out."""
         self._append([{"shard": None, "key": key, "reason": "the loss of the step was not finite"} for key in keys])
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count}
+    def _of_all(self, trainer: L.Trainer) -> int:
+        count = torch.tensor(self.count)
+        if trainer.world_size > 1:
+            dist.all_reduce(count)  # on the CPU
+        return self._before + int(count)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.count = self._told = state_dict["count"]
+    def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["bad_samples"] = self._of_all(trainer)
 
     def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self.path.exists():
+        self._before = self._told = checkpoint["bad_samples"]
+        if trainer.is_global_zero and self.path.exists():
             whole = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
             kept = "".join(line for line in whole if json.loads(line)["step"] <= checkpoint["global_step"])
             write_atomically(self.path, lambda part: part.write_text(kept))

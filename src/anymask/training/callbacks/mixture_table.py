@@ -26,7 +26,8 @@ class MixtureTable(L.Callback):
     def __init__(self, mixture: Mixture, *, epoch_samples: int | None = None) -> None:
         self.mixture = mixture
         self.epoch_samples = epoch_samples or sum(part.samples for part in mixture.parts)
-        self.seen: Counter[str] = Counter()  # by this process
+        self.seen: Counter[str] = Counter()  # by this process since it began
+        self._before: Counter[str] = Counter()  # by all, when it began
         self._at_epoch: Counter[str] = Counter()  # what all had seen when this epoch began
         self._epochs = 0
 
@@ -36,7 +37,7 @@ class MixtureTable(L.Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Batch, batch_idx: int) -> None:
         self.seen.update(batch.sources)
-        if self.seen.total() * trainer.world_size >= (self._epochs + 1) * self.epoch_samples:
+        if self._before.total() + self.seen.total() * trainer.world_size >= (self._epochs + 1) * self.epoch_samples:
             self._end_epoch(trainer, module)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -61,7 +62,7 @@ class MixtureTable(L.Callback):
         counts = torch.tensor([self.seen[source] for source in sources], device=trainer.strategy.root_device)
         summed = trainer.strategy.reduce(counts, reduce_op="sum")
         assert isinstance(summed, torch.Tensor)
-        return Counter(dict(zip(sources, summed.tolist(), strict=True)))
+        return Counter({source: self._before[source] + n for source, n in zip(sources, summed.tolist(), strict=True)})
 
     def _table(self, seen: Counter[str]) -> Table:
         table = Table("source", "samples", "expected", "seen", title="What is drawn")
@@ -70,12 +71,17 @@ class MixtureTable(L.Callback):
             table.add_row(source, f"{samples:,}", f"{share:.1%}", f"{shares[source]:.1%}" if shares else "")
         return table
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"seen": dict(self.seen), "epochs": self._epochs, "at_epoch": dict(self._at_epoch)}
+    def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["mixture_table"] = {
+            "seen": dict(self._seen_by_all(trainer)),
+            "epochs": self._epochs,
+            "at_epoch": dict(self._at_epoch),
+        }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.seen, self._at_epoch = Counter(state_dict["seen"]), Counter(state_dict["at_epoch"])
-        self._epochs = state_dict["epochs"]
+    def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        stored = checkpoint["mixture_table"]
+        self._before, self._at_epoch = Counter(stored["seen"]), Counter(stored["at_epoch"])
+        self._epochs = stored["epochs"]
 
 
 def _shares(seen: Counter[str]) -> dict[str, float]:

@@ -11,8 +11,8 @@ from anymask.errors import UserError
 from anymask.evaluation.journal import AnotherEvaluation
 from anymask.evaluation.point_to_mask.sets import absent, at_hand, over_sets, run_sets, where_from
 from anymask.evaluation.published import read_published
-from anymask.evaluation.ranks import Ranks
 from anymask.evaluation.results import Results
+from anymask.ranks import Ranks
 
 PUBLISHED = Path(__file__).resolve().parents[4] / "eval" / "point_to_mask" / "published.json"
 

@@ -14,10 +14,10 @@ from anymask.errors import UserError
 from anymask.evaluation import running
 from anymask.evaluation.point_to_mask.protocol import PointToMask
 from anymask.evaluation.point_to_mask.task import PointToMaskTask
-from anymask.evaluation.ranks import Ranks
 from anymask.evaluation.results import Results
 from anymask.inference.predictor import Predictor
 from anymask.models.sam import Sam
+from anymask.ranks import Ranks
 from anymask.structures import Sample, Skipped
 
 TASK = PointToMask(clicks=6, report_at=(1, 2, 3), floors=("disc",))

@@ -16,7 +16,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.callback = BadSamples(folder)
-        self.trainer = Mock(spec=L.Trainer, global_step=0)
+        self.trainer = Mock(spec=L.Trainer, global_step=0, world_size=1, log_every_n_steps=1, is_global_zero=True)
         self.module = Mock(spec=SamModule, tell=self._tell)
         self.told: list[tuple[int, float]] = []
 
@@ -50,15 +50,15 @@ def test_the_count_is_told_once_with_the_step_that_the_samples_belong_to(tmp_pat
 def test_a_run_that_goes_on_writes_nothing_twice(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.batch("a", steps=1)
-    state = run.callback.state_dict()
+    state = {"global_step": 1}
+    run.callback.on_save_checkpoint(run.trainer, run.module, state)
     run.batch("b", steps=2)
     run.batch("c", steps=2)
     with run.callback.path.open("a") as file:
         file.write('{"step": 3, "sha')  # killed
     again = Run(tmp_path)
     again.trainer.global_step = 1
-    again.callback.load_state_dict(state)
-    again.callback.on_load_checkpoint(again.trainer, again.module, {"global_step": 1})
+    again.callback.on_load_checkpoint(again.trainer, again.module, state)
     again.batch("b", steps=2)
     again.batch("c", steps=3)
     assert again.told == [(2, 2), (3, 3)]
@@ -75,6 +75,6 @@ def test_a_loss_that_was_not_finite_is_written_down(tmp_path: Path) -> None:
 def test_a_run_without_bad_samples_leaves_no_file(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.batch(steps=1)
-    run.callback.on_load_checkpoint(run.trainer, run.module, {"global_step": 1})
+    run.callback.on_load_checkpoint(run.trainer, run.module, {"global_step": 1, "bad_samples": 0})
     assert run.told == []
     assert not list(tmp_path.iterdir())

@@ -81,7 +81,9 @@ def test_counts_go_on_from_a_checkpoint() -> None:
     first, module = MixtureTable(MIXTURE, epoch_samples=4), Module()
     _play(first, module, [("manual",) * 3, ("manual",) * 2])
     second = MixtureTable(MIXTURE, epoch_samples=4)
-    second.load_state_dict(first.state_dict())
+    stored: dict[str, Any] = {}
+    first.on_save_checkpoint(_trainer(1), module, stored)
+    second.on_load_checkpoint(_trainer(1), module, stored)
     _play(second, module, [("automatic",) * 3])
     assert [told["data/epoch"] for told in module.told] == [1, 2]
     assert module.told[1]["data/seen/automatic"] == 1.0
