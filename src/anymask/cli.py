@@ -190,6 +190,7 @@ def _plan(cfg: DictConfig) -> None:
         first_kinds=tuple(kind for kind, weight in own.first_prompt.weights.items() if weight > 0),
         loss_size=data.transform.loss_size,
         checkpoint_activations=model.checkpoint_activations,
+        prompts_at_once=own.prompts_at_once,
         drop_path=model.drop_path,
         dropout=model.dropout,
         frozen=tuple(own.freeze),
@@ -336,6 +337,7 @@ def _module(settings: Training, *, init_from: str | None) -> SamModule:
         ema_decay=own.ema_decay,
         freeze=own.freeze,
         compile=own.compile,
+        prompts_at_once=own.prompts_at_once,
         max_nonfinite=own.max_nonfinite,
         seed=settings.seed,
     )

@@ -57,6 +57,7 @@ class Module:
     clip_norm: Positive
     freeze: list[str]
     compile: bool
+    prompts_at_once: Number | None
     max_nonfinite: Number
 
 

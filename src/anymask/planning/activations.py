@@ -81,7 +81,12 @@ def round_at_its_end(work: Workload, index: int, precision: Precision) -> int:
     if precision in ("bf16-mixed", "16-mixed"):  # what was cast and is needed no more, as long as its name is in use
         held += Kept(single=(3 if masks else 2) * image, half=2 * image if masks else 0)
     last, back = Kept(half=2 * image), Kept(half=2 * image)
-    return kept + max(held.of(precision) - last.of(precision), back.of(precision), _loss(work, index).of(precision))
+    loss = _loss(work, index).of(precision)
+    at_end = max(held.of(precision) - last.of(precision), back.of(precision))
+    if work.lot == 1:
+        return kept + max(at_end, loss)
+    answers = Kept(loss=work.objects * work.outputs(index) * 16 * work.architecture.grid**2).of(precision)
+    return answers + max(loss, answers + round(work.lot * (kept + at_end)))  # the answers and their gradient
 
 
 def encoder(work: Workload) -> Kept:

@@ -41,7 +41,7 @@ def step(work: Workload) -> Flops:
         encoder_forward=forward * work.images,
         encoder=trained * work.images,
         rounds_forward=sum(round_[0] for round_ in rounds),
-        rounds=sum(round_[1] for round_ in rounds),
+        rounds=sum(trained + (forward if work.lot < 1 else 0) for forward, trained in rounds),
     )
 
 

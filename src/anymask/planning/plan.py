@@ -155,6 +155,10 @@ def _suggestion(work: Workload, run: Run, gpu: Gpu) -> str:
     return ""
 
 
+LOT = 16
+"""Prompts at once that are suggested: fewer would leave a GPU idle."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Change:
     told: str  # in the words of the command line
@@ -170,6 +174,8 @@ def _changes(work: Workload, run: Run) -> Iterator[_Change]:
         yield _Change("trainer.precision=bf16-mixed", work, replace(run, precision="bf16-mixed"))
     if not work.checkpoint_activations and not work.is_frozen("image_encoder"):
         yield _Change("model.checkpoint_activations=true", replace(work, checkpoint_activations=True), run)
+    if work.objects > LOT and work.lot == 1:
+        yield _Change(f"module.prompts_at_once={LOT}", replace(work, prompts_at_once=LOT), run)
     if run.strategy != "fsdp" and run.processes > 1:
         yield _Change("trainer.strategy=fsdp", work, replace(run, strategy="fsdp"))
     if work.images > 1:

@@ -51,7 +51,7 @@ def _title(plan: Plan, gpu_name: str) -> str:
 
 def _counts(plan: Plan) -> Table:
     counts, flops, images = plan.parameters, plan.flops, plan.work.images
-    table = Table("", *("parameters", "trained", "forward, an image", "with backward", "share"), title="Model")
+    table = Table("", *("parameters", "trained", "forward", "and backward", "share"), title="Operations an image")
     for column in table.columns[1:]:
         column.justify = "right"
     rounds = f"decoder, {_many(len(plan.work.rounds), 'round')}"
@@ -66,23 +66,27 @@ def _counts(plan: Plan) -> Table:
 
 
 def _bytes(plan: Plan) -> Table:
+    """A row for each kind of bytes, a column for each strategy."""
     own = plan.memory[plan.run.strategy]
     unit, name = (2**30, "GiB") if own.peak >= 2**30 else (2**20, "MiB")
-    table = Table("", *BYTES, "", title=f"{name} on each GPU, which has {plan.gpu.memory * 2**30 / unit:,.1f}")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for strategy, memory in plan.memory.items():
-        name = "one GPU" if strategy == "single" else f"{strategy}, {_many(plan.run.processes, 'GPU')}"
-        mark = "[green]fits[/]" if plan.fits(strategy) else "[red]does not fit[/]"
-        style = "bold" if strategy == plan.run.strategy else ""
-        table.add_row(name, *(f"{value / unit:,.2f}" for value in _columns(memory)), mark, style=style)
+    table = Table("", title=f"{name} on each GPU, which has {plan.gpu.memory * 2**30 / unit:,.1f}")
+    for strategy in plan.memory:
+        named = "one GPU" if strategy == "single" else f"{strategy}, {_many(plan.run.processes, 'GPU')}"
+        table.add_column(named, justify="right", style="bold" if strategy == plan.run.strategy else "")
+    rows = zip(*map(_kinds, plan.memory.values()), strict=True)
+    for kind, row in zip(KINDS, rows, strict=True):
+        table.add_row(kind, *(f"{value / unit:,.2f}" for value in row), end_section=kind == KINDS[-3])
+    table.add_row("", *("[green]fits[/]" if plan.fits(name) else "[red]does not fit[/]" for name in plan.memory))
     return table
 
 
-BYTES = ("weights", "gradients", "AdamW", "half copies", "gathered", "encoder", "a round", "peak", "with reserve")
+KINDS = (
+    "weights", "gradients", "AdamW", "copies in half precision", "gathered shards", "activations, encoder",
+    "activations, a round", "peak", "with reserve",
+)  # fmt: skip
 
 
-def _columns(memory: Memory) -> list[int]:
+def _kinds(memory: Memory) -> list[int]:
     m = memory
     return [m.weights, m.gradients, m.optimiser, m.copies, m.gathered, m.encoder, m.round, m.peak, m.needed]
 
@@ -93,7 +97,7 @@ def _sentences(plan: Plan, gpu_name: str) -> list[str]:
         f"\nA step of {_many(plan.images, 'image')}: {_duration(plan.seconds)}, if each {gpu_name} reaches "
         f"{plan.speed / 1e12:.3g} TFLOP/s, {plan.share:.0%} of its peak. {run.steps:,} steps: "
         f"{_duration(plan.seconds * run.steps)}, without {NOT_COUNTED}.",
-        "Encoder and round are activations; not all of a row is there at once. The reserve, "
+        "Not all of a column is there at once. The reserve, "
         f"{RESERVE / 2**30:g} GiB and {RESERVE_SHARE:.0%}, is for what is not modelled: the context, workspaces of "
         "kernels, buffers of communication, fragmentation.",
     ]

@@ -39,6 +39,7 @@ class Workload:
     first_kinds: tuple[str, ...] = ("point", "box")  # those with a weight above 0
     loss_size: int | None = None  # None: the decoder's own
     checkpoint_activations: bool = False
+    prompts_at_once: int | None = None  # of a round; None: all
     drop_path: float = 0.0
     dropout: float = 0.0
     frozen: tuple[str, ...] = ()
@@ -46,6 +47,11 @@ class Workload:
     @property
     def objects(self) -> int:
         return self.images * self.masks_per_image
+
+    @property
+    def lot(self) -> float:
+        """The share of a round's prompts that are decoded together; below 1 they are decoded again on the way back."""
+        return min(1.0, (self.prompts_at_once or self.objects) / max(1, self.objects))
 
     @property
     def lattice(self) -> int:

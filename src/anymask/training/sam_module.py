@@ -25,6 +25,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
+from torch.utils.checkpoint import checkpoint
 from torchmetrics import MeanMetric
 
 from anymask.data.mixture import seeded
@@ -54,7 +55,8 @@ class SamModule(L.LightningModule):
     """``freeze`` names sub-modules of the model that keep their weights, such as ``image_encoder``.
 
     ``ema_decay`` above 0 keeps a moving average of the weights, which is validated and exported instead.
-    ``max_nonfinite`` losses in a row that are not finite end the run.
+    ``max_nonfinite`` losses in a row that are not finite end the run. ``prompts_at_once`` of a round are decoded
+    together, and again on the way back, so that only these keep their activations; None: all, once.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class SamModule(L.LightningModule):
         ema_decay: float = 0.0,
         freeze: Sequence[str] = (),
         compile: bool = False,
+        prompts_at_once: int | None = None,
         max_nonfinite: int = 10,
         seed: int = 0,
     ) -> None:
@@ -84,6 +87,7 @@ class SamModule(L.LightningModule):
         self.matching = matching
         self.accumulate = accumulate
         self.clip_norm = clip_norm
+        self.prompts_at_once = prompts_at_once
         self.max_nonfinite = max_nonfinite
         self.seed = seed
         self.frozen = [_sub_module(sam, name) for name in freeze]
@@ -138,7 +142,7 @@ class SamModule(L.LightningModule):
         leaf = embeddings.detach().requires_grad_(embeddings.requires_grad)
 
         def decode(prompts: Prompts, outputs: slice) -> Decoded:
-            return self.sam.decode(leaf, prompts, outputs=outputs)
+            return self._decode(leaf, prompts, outputs)
 
         told = []
         for turn in play(self.rounds, self.first_prompt, objects, decode):
@@ -153,6 +157,14 @@ class SamModule(L.LightningModule):
         self._keys += batch.keys
         if (batch_idx + 1) % self.accumulate == 0:
             self._step()
+
+    def _decode(self, embeddings: Float[Tensor, "b c g g"], prompts: Prompts, outputs: slice) -> Decoded:
+        at_once, number = self.prompts_at_once, len(prompts.image_index)
+        if at_once is None or at_once >= number:
+            return self.sam.decode(embeddings, prompts, outputs=outputs)
+        lots = [prompts.rows(slice(begin, begin + at_once)) for begin in range(0, number, at_once)]
+        parts = [checkpoint(self.sam.decode, embeddings, lot, outputs=outputs, use_reentrant=False) for lot in lots]
+        return Decoded(torch.cat([part.logits for part in parts]), torch.cat([part.ious for part in parts]))
 
     def _loss_of(self, turn: Turn, objects: Objects) -> tuple[Tensor, Float[Tensor, " columns"]]:
         """The loss, and for the log each term and the true and the predicted IoU; all summed over the objects."""

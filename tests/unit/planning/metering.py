@@ -247,6 +247,7 @@ def real_step(sam: Sam, work: Workload) -> tuple[SamModule, Batch]:
         loss_weights=LossWeights(),
         matching=Matching(),
         accumulate=2,
+        prompts_at_once=work.prompts_at_once,
     )
     module.manual_backward = Tensor.backward  # type: ignore[method-assign]
     draw, side, number = torch.Generator().manual_seed(0), sam.image_size, work.objects

@@ -77,12 +77,13 @@ def test_a_round_of_the_decoder(
     assert decoder_round(work, index) == pytest.approx((forward, counter.get_total_flops()), rel=1e-3)
 
 
-def test_a_real_step() -> None:
+@pytest.mark.parametrize("at_once", [None, 3])
+def test_a_real_step(at_once: int | None) -> None:
     """The training step itself, on the CPU: its rounds are those that the plan thinks of."""
     fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     back = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
     shape = architecture("tiny", image_size=128)
-    work = Workload(architecture=shape, images=2, masks_per_image=2, rounds=Rounds(clicks=2))
+    work = Workload(architecture=shape, images=2, masks_per_image=3, rounds=Rounds(clicks=2), prompts_at_once=at_once)
     kernels = {
         fused: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
         back: lambda gradient, q, k, v, *_, **__: sdpa_backward_flop_count(gradient, q, k, v),

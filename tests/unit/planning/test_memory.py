@@ -97,9 +97,10 @@ def test_the_fullest_moment(name: str, work: Workload, precision: Precision, acc
     assert planned.peak == pytest.approx(measured, rel=0.05)
 
 
-def test_a_real_step() -> None:
+@pytest.mark.parametrize("at_once", [None, 4])
+def test_a_real_step(at_once: int | None) -> None:
     """Of the training step itself, on the CPU; AdamW has no moments there yet."""
-    work = workload("tiny", 256, images=2, masks=12, rounds=Rounds(clicks=2))
+    work = workload("tiny", 256, images=2, masks=12, rounds=Rounds(clicks=2), prompts_at_once=at_once)
     module, given = real_step(build("tiny"), work)
     with Alive() as alive:
         for parameter in module.parameters():

@@ -68,8 +68,9 @@ def test_nothing_is_suggested_where_it_fits() -> None:
     [
         ("vit_b", replace(RUN, precision="32-true"), 13.0, 1, 64, "trainer.precision=bf16-mixed"),
         ("vit_h", RUN, 20.0, 1, 4, "model.checkpoint_activations=true"),
-        ("vit_b", RUN, 14.0, 2, 64, "data.loading.images_per_batch=1 trainer.accumulate=4"),
-        ("vit_b", RUN, 7.5, 1, 64, "data.transform.masks_per_image=16"),
+        ("vit_b", RUN, 14.0, 2, 64, "module.prompts_at_once=16"),
+        ("vit_b", RUN, 6.4, 8, 2, "data.loading.images_per_batch=1 trainer.accumulate=16"),
+        ("vit_b", RUN, 7.5, 1, 64, "module.prompts_at_once=16"),
         ("vit_h", RUN, 8.0, 1, 16, "model.checkpoint_activations=true trainer.strategy=fsdp"),
     ],
 )

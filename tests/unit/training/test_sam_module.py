@@ -20,10 +20,12 @@ from anymask.errors import UserError
 from anymask.losses import LossWeights
 from anymask.matching import Matching
 from anymask.models.sam import Sam, build
+from anymask.planning.workload import Workload, architecture
 from anymask.prompts import FirstPrompt
 from anymask.rounds import Rounds
 from anymask.training.optim import Optimisation
 from anymask.training.sam_module import SamModule
+from tests.unit.planning.metering import real_step
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore:.*LeafSpec.*")
 
@@ -130,6 +132,22 @@ def test_freezing_what_is_not_there_is_refused(module: Module) -> None:
 def test_freezing_everything_is_refused(module: Module) -> None:
     with pytest.raises(UserError, match="nothing is left to train"):
         module(freeze=["image_encoder", "prompt_encoder", "mask_decoder"])
+
+
+def test_prompts_lot_by_lot_have_the_same_gradients() -> None:
+    """Three at a time, decoded again on the way back, in the place of all five at once."""
+    gradients = []
+    for at_once in (None, 3):
+        torch.manual_seed(0)
+        shape = architecture("tiny", image_size=64)
+        work = Workload(
+            architecture=shape, images=1, masks_per_image=5, rounds=Rounds(clicks=2), prompts_at_once=at_once
+        )
+        ours, batch = real_step(build("tiny", image_size=64), work)
+        ours.training_step(batch, 0)
+        gradients.append({name: p.grad for name, p in ours.sam.named_parameters() if p.grad is not None})
+    assert len(gradients[0]) > 100
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-5)
 
 
 def test_average_follows_the_weights(module: Module, fit: Callable[..., L.Trainer]) -> None:
