@@ -35,6 +35,7 @@ LAYERS = [
     "shard_command",
     "launching",
     "settings",
+    "assembly",
     "run_folder",
     "suite",
     "evaluating",

@@ -9,38 +9,31 @@ import json
 import logging
 import os
 import re
-import runpy
 import shlex
 import shutil
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from unittest import mock
 
 import hydra
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from anymask import evaluating
+from anymask.assembly import data_of, loggers_of, module_of, workload_of
 from anymask.atomic import write_atomically
 from anymask.configuration import typed
 from anymask.data.datamodule import ShardsDataModule
-from anymask.data.mixture import Mixture
 from anymask.data.samples import ShardSamples
-from anymask.data.shards import ShardSet
-from anymask.data.storage import Pipes
-from anymask.data.transforms import ToExample
 from anymask.errors import UserError
 from anymask.evaluation.results import Results
 from anymask.launching.local import run_processes
@@ -48,18 +41,15 @@ from anymask.launching.requeue import requeue_own_job
 from anymask.launching.slurm import TrainingSlurm, indices
 from anymask.launching.submission import check, counted, folder_of_seed, submit_evaluation, submit_training
 from anymask.models import checkpoints
-from anymask.models.sam import Sam, build
 from anymask.planning.hardware import gpu
 from anymask.planning.plan import Planned, Run, lay_out
 from anymask.planning.view import as_values, page
-from anymask.planning.workload import Workload, architecture
 from anymask.ranks import Ranks
 from anymask.run_folder import link_latest, new_folder, record_start
-from anymask.settings import Draw, Evaluation, Training
+from anymask.settings import Evaluation, Training
 from anymask.suite import measure
 from anymask.training.callbacks import Stopped
 from anymask.training.checkpointing import newest_checkpoint, remove_parts
-from anymask.training.csv_log import CsvLog
 from anymask.training.process_logs import logged
 from anymask.training.run import fit
 from anymask.training.sam_module import SamModule
@@ -141,11 +131,11 @@ def _train_together(cfg: DictConfig, settings: Training, folder: Path | None, ra
     begin = time.monotonic()
     resume, step = ranks.first(lambda: _checkpoint_to_go_on_from(folder, settings)) or (None, 0)
     L.seed_everything(settings.seed, verbose=False)
-    module = _module(settings, init_from=None if resume else settings.init_from)
-    data = _data(settings, module.sam)
+    module = module_of(settings, init_from=None if resume else settings.init_from)
+    data = data_of(settings, module.sam)
     folder = ranks.first(lambda: _recorded(cfg, settings, folder, step))  # now that settings and data are known good
     with logged(folder, ranks.rank):
-        loggers = _loggers(settings, folder, step) if ranks.rank == 0 else []
+        loggers = loggers_of(settings, folder, step) if ranks.rank == 0 else []
         try:
             final = fit(module, data, settings.trainer, folder, loggers, resume=resume)
         except Stopped as stopped:
@@ -181,21 +171,8 @@ def _code_of(stopped: Stopped, folder: Path, ranks: Ranks) -> int:
 def _plan(cfg: DictConfig) -> None:
     asked = typed(OmegaConf.masked_copy(cfg, "plan"), Planned).plan
     settings = typed(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "plan"]), Training)
-    model, own, data, trainer = settings.model, settings.module, settings.data, settings.trainer
-    work = Workload(
-        architecture=architecture(model.name, image_size=model.image_size, click_rounds=model.click_rounds),
-        images=data.loading.images_per_batch,
-        masks_per_image=data.transform.masks_per_image,
-        rounds=own.rounds,
-        first_kinds=tuple(kind for kind, weight in own.first_prompt.weights.items() if weight > 0),
-        loss_size=data.transform.loss_size,
-        checkpoint_activations=model.checkpoint_activations,
-        prompts_at_once=own.prompts_at_once,
-        drop_path=model.drop_path,
-        dropout=model.dropout,
-        frozen=tuple(own.freeze),
-    )
-    run = Run.of(trainer, average=own.ema_decay > 0)
+    work = workload_of(settings)
+    run = Run.of(settings.trainer, average=settings.module.ema_decay > 0)
     known = gpu(asked.gpu, memory=asked.memory, tflops=asked.tflops)
     laid_out = lay_out(work, run, known, share=asked.share, tf32=asked.tf32)
     if asked.json:
@@ -318,97 +295,3 @@ def _record(cfg: DictConfig, folder: Path) -> None:
     text = f"# python train.py resume={shlex.quote(str(folder))}\n{OmegaConf.to_yaml(kept)}"
     write_atomically(folder / "config.yaml", lambda part: part.write_text(text))
     link_latest(folder)
-
-
-def _module(settings: Training, *, init_from: str | None) -> SamModule:
-    sam = build(**asdict(settings.model))
-    if init_from:
-        print(checkpoints.initialise(sam, init_from))
-    own = settings.module
-    return SamModule(
-        sam,
-        optimisation=settings.optim,
-        rounds=own.rounds,
-        first_prompt=own.first_prompt,
-        loss_weights=own.loss,
-        matching=own.matching,
-        accumulate=settings.trainer.accumulate,
-        clip_norm=own.clip_norm,
-        ema_decay=own.ema_decay,
-        freeze=own.freeze,
-        compile=own.compile,
-        prompts_at_once=own.prompts_at_once,
-        max_nonfinite=own.max_nonfinite,
-        seed=settings.seed,
-    )
-
-
-def _data(settings: Training, sam: Sam) -> ShardsDataModule:
-    own = settings.data
-    if own.draw:
-        _draw_where_absent(own.draw, [own.held_out, *(part.path for part in own.train)])
-    pipes = Pipes(own.pipes.programs, Path(own.pipes.copies) if own.pipes.copies else None)
-    shards = [ShardSet.open(part.path, source=part.source, pipes=pipes) for part in own.train]
-    for opened in shards:
-        if opened.defects:
-            first = opened.defects[0]
-            warnings.warn(
-                f"{len(opened.defects)} records or more of {opened.name} cannot be read, the first is {first.key} in "
-                f"{first.shard}: {first.reason}",
-                stacklevel=1,
-            )
-    transform = ToExample(
-        image_size=sam.image_size,
-        loss_size=own.transform.loss_size or sam.mask_size,
-        masks_per_image=own.transform.masks_per_image,
-        max_area=own.transform.max_area,
-        augmentation=own.transform.augmentation,
-    )
-    return ShardsDataModule(
-        Mixture.of(shards, oversample=own.oversample, weights=[part.weight for part in own.train]),
-        ShardSet.open(own.held_out, pipes=pipes),
-        transform,
-        own.loading,
-        batches=settings.trainer.batches,
-        seed=settings.seed,
-    )
-
-
-def _draw_where_absent(draw: Draw, sets: Iterable[str]) -> None:
-    """Let a program write the folder of shards that ``sets`` lie in, unless it is there or they lie elsewhere."""
-    program, folder = Path(draw.program), Path(draw.folder)
-    if folder.is_dir() or not any(Path(path).is_relative_to(folder) for path in sets):
-        return
-    if not program.is_file():
-        raise UserError(f"there is no {program} to draw the sample with: run train.py in a clone, or name data=shards")
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        with mock.patch.object(sys, "argv", [str(program), "--out", str(part)]):
-            runpy.run_path(str(program), run_name="__main__")
-        part.replace(folder)
-    except OSError:
-        if not folder.is_dir():  # else another run has drawn the same meanwhile
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _loggers(settings: Training, folder: Path, step: int) -> list[Logger]:
-    table = CsvLog(folder)
-    table.drop_after(step)
-    mode = settings.logger.wandb
-    if mode == "disabled":
-        return [table]
-    import wandb
-
-    offline = mode == "offline" or (mode == "auto" and not wandb.login(prompt=False))
-    run = WandbLogger(
-        project=settings.logger.project,
-        save_dir=folder,
-        offline=offline,
-        name=folder.name,
-        id=folder.name,
-        resume="allow",
-        settings=wandb.Settings(mode="offline" if offline else "online", console="off", silent=offline),
-    )
-    return [table, run]

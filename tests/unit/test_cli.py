@@ -17,7 +17,7 @@ from anymask.cli import CONF
 from anymask.configuration import typed
 from anymask.errors import UserError
 from anymask.models.sam import ARCHITECTURES
-from anymask.settings import Draw, Training
+from anymask.settings import Training
 from anymask.training.optim import learning_rate_factor
 
 DATA = ["data.train=[{path: x}]", "data.held_out=y"]
@@ -158,27 +158,6 @@ def test_a_run_cannot_go_back(tmp_path: Path) -> None:
     _checkpointed(tmp_path, 4)
     with pytest.raises(UserError, match=r"has done 4 steps: it cannot go on to trainer.steps=3"):
         cli._checkpoint_to_go_on_from(tmp_path, typed(composed("trainer.steps=3"), Training))
-
-
-def _draw(tmp_path: Path, source: str = "") -> Draw:
-    program = tmp_path / "draw.py"
-    program.write_text(f"import sys, pathlib\npathlib.Path(sys.argv[2], 'train').mkdir(parents=True)\n{source}")
-    return Draw(program=str(program), folder=str(tmp_path / "sample" / "shards"))
-
-
-def test_a_sample_is_drawn_only_where_it_is_asked_for(tmp_path: Path) -> None:
-    draw = _draw(tmp_path)
-    cli._draw_where_absent(draw, [f"{tmp_path}/mine/held_out", f"{tmp_path}/mine/train"])
-    assert [path.name for path in tmp_path.iterdir()] == ["draw.py"]
-    cli._draw_where_absent(draw, [f"{tmp_path}/mine/held_out", f"{draw.folder}/train"])
-    assert [path.name for path in (tmp_path / "sample").rglob("*")] == ["shards", "train"]
-
-
-def test_two_runs_may_draw_the_sample_at_once(tmp_path: Path) -> None:
-    other = tmp_path / "sample" / "shards" / "of_the_other"
-    draw = _draw(tmp_path, f"pathlib.Path({str(other)!r}).mkdir(parents=True)")
-    cli._draw_where_absent(draw, [f"{draw.folder}/train"])
-    assert [path.name for path in (tmp_path / "sample").rglob("*")] == ["shards", "of_the_other"]
 
 
 def test_missing_values_are_named() -> None:
