@@ -24,6 +24,12 @@ settings.load_profile("anymask")
 torch.set_num_threads(1)  # models so small gain nothing from more, and wait long for a core that others use
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file stay in one process, as they share what is dear to make; those on SLURM share a cluster."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("slurm" if "slurm" in item.keywords else str(item.path)))
+
+
 def _shapes(chance: np.random.Generator) -> list[np.ndarray[Any, np.dtype[np.bool_]]]:
     """A rectangle, an ellipse inside it and up to two shapes elsewhere, all inside the photograph."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
