@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import resource
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def _shapes(chance: np.random.Generator) -> list[np.ndarray[Any, np.dtype[np.boo
     return [box, inner, *apart]
 
 
-def _record(number: int, source: Source | None = "manual") -> dict[str, bytes]:
+def draw_scene(number: int, source: Source | None = "manual") -> dict[str, bytes]:
+    """The files of a scene of 48 x 64 pixels with 2 to 4 masks."""
     chance = np.random.default_rng(number)
     canvas = chance.integers(0, 60, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     annotations = []
@@ -58,7 +60,7 @@ def _record(number: int, source: Source | None = "manual") -> dict[str, bytes]:
 @pytest.fixture
 def draw_record() -> Callable[..., dict[str, bytes]]:
     """``draw_record(number, source="manual")``: the files of a scene of 48 x 64 pixels with 2 to 4 masks."""
-    return _record
+    return draw_scene
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def write_shards(tmp_path: Path) -> Callable[..., Path]:
     def write(sources: Sequence[Source], *, name: str = "shards", samples_per_shard: int = 1000) -> Path:
         with ShardWriter(tmp_path / name, samples_per_shard=samples_per_shard) as writer:
             for number, source in enumerate(sources):
-                writer.write(f"sa_{number}", _record(number, source), source=source)
+                writer.write(f"sa_{number}", draw_scene(number, source), source=source)
         return tmp_path / name
 
     return write
@@ -79,3 +81,11 @@ def tiny_shards(write_shards: Callable[..., Path]) -> Path:
     """Eight scenes in three shards: two manual ones, six automatic ones."""
     sources: list[Source] = ["manual", *["automatic"] * 3, "manual", *["automatic"] * 3]  # type: ignore[list-item]
     return write_shards(sources, name="tiny", samples_per_shard=4)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[[int], None]]:
+    """``small_disk(size)``: no file can become larger than ``size`` bytes, until the test ends."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)

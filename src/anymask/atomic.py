@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_atomically"]
+__all__ = ["discard", "put_in_place", "write_atomically"]
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -18,6 +19,28 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         write(part)
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(part, path)
+        put_in_place(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Give a file or folder that is whole its name, in the place of whatever file or folder has it."""
+    if not part.is_dir() and not path.is_dir():
+        os.replace(part, path)
+        return
+    aside = path.with_name(f".{path.name}.aside.part")  # a folder can only take the place of an empty one
+    discard(aside)
+    if path.exists():
+        path.replace(aside)
+    part.replace(path)
+    discard(aside)
+
+
+def discard(path: Path) -> None:
+    """Remove a file, or a folder, which gets the name of a part first: half of it must not be taken for the whole."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    part = path if path.name.endswith(".part") else path.replace(path.with_name(f".{path.name}.part"))
+    shutil.rmtree(part, ignore_errors=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anymask.atomic import write_atomically
+from anymask.atomic import discard, put_in_place, write_atomically
 
 KILLED = """
 import os, signal, sys
@@ -45,3 +45,41 @@ def test_a_kill_leaves_what_was_there(tmp_path: Path) -> None:
     assert ended.returncode == -signal.SIGKILL
     assert (tmp_path / "file").read_text() == "before"
     assert [path.read_text() for path in tmp_path.glob(".file.*.part")] == ["half"]
+
+
+def _make(path: Path, kind: str, text: str) -> Path:
+    if kind == "file":
+        path.write_text(text)
+    if kind == "folder":
+        path.mkdir()
+        (path / text).touch()
+    return path
+
+
+def _all(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("old", ["file", "folder", "nothing"])
+@pytest.mark.parametrize("new", ["file", "folder"])
+def test_a_file_or_folder_takes_the_place_of_either(tmp_path: Path, old: str, new: str) -> None:
+    place = _make(tmp_path / "best", old, "before")
+    put_in_place(_make(tmp_path / ".best.part", new, "after"), place)
+    assert _all(tmp_path) == (["best"] if new == "file" else ["best", "best/after"])
+    assert new == "folder" or place.read_text() == "after"
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "nothing"])
+def test_whatever_there_is_can_be_discarded(tmp_path: Path, kind: str) -> None:
+    discard(_make(tmp_path / "old", kind, "before"))
+    assert _all(tmp_path) == []
+
+
+def test_half_of_a_folder_that_was_to_be_removed_has_not_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.rmtree", lambda path, **_: (path / "first").unlink())
+    folder = _make(tmp_path / "old", "folder", "first")
+    (folder / "second").touch()
+    discard(folder)
+    assert _all(tmp_path) == [".old.part", ".old.part/second"]

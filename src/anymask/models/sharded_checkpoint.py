@@ -10,8 +10,6 @@ checkpoints hold a pickle.) The folder gets its name when all parts are on the d
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,9 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Shard
 
+from anymask.atomic import discard, put_in_place
 from anymask.errors import UserError
+from anymask.models.torch_files import write_torch_file
 
 __all__ = ["REST", "read_sharded", "write_sharded"]
 
@@ -36,22 +36,23 @@ def write_sharded(checkpoint: dict[str, Any], path: Path, *, rank: int, world: i
     """
     part = path.with_name(f".{path.name}.part")
     if rank == 0:
-        shutil.rmtree(part, ignore_errors=True)
+        discard(part)
     gather("")
     error = ""
     try:
         part.mkdir(parents=True, exist_ok=True)
         shards = {name: tensor.to_local() for name, _, tensor in _tensors(checkpoint) if isinstance(tensor, DTensor)}
-        _write(shards, part / _name(rank, world))
+        write_torch_file(shards, part / _name(rank, world))
         if rank == 0:
-            _write(_without_shards(checkpoint) | {"shards": world}, part / REST)
-    except (OSError, RuntimeError) as failure:  # torch's writer raises the second on a full disk
-        error = f"process {rank}: {str(failure).partition(chr(10))[0]}"
+            write_torch_file(_without_shards(checkpoint) | {"shards": world}, part / REST)
+    except OSError as failure:
+        error = f"process {rank}: {failure.strerror}"
     if errors := [each for each in gather(error) if each]:
+        if rank == 0:
+            discard(part)
         raise UserError(f"the checkpoint {path} could not be written, the one before it is whole: {'; '.join(errors)}")
     if rank == 0:
-        shutil.rmtree(path, ignore_errors=True)
-        part.replace(path)
+        put_in_place(part, path)
     gather("")
 
 
@@ -73,13 +74,6 @@ def read_sharded(path: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str
 
 def _name(rank: int, world: int) -> str:
     return f"shard_{rank:05d}_of_{world:05d}.pt"
-
-
-def _write(content: dict[str, Any], path: Path) -> None:
-    with path.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _tensors(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], Tensor]]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from anymask.atomic import write_atomically
+from anymask.atomic import discard, write_atomically
 from anymask.errors import UserError
 from anymask.models.checkpoints import read_checkpoint
+from anymask.models.torch_files import write_torch_file
 
 __all__ = ["AtomicCheckpointIO", "Checkpoints", "newest_checkpoint", "remove_parts"]
 
@@ -23,7 +22,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's own writes through the system's temporary folder, which may be small or on another disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        write_atomically(Path(path), lambda part: torch.save(checkpoint, part))
+        """Raises UserError where it cannot be written; what was there before still is."""
+        try:
+            write_atomically(Path(path), lambda part: write_torch_file(checkpoint, part))
+        except OSError as error:
+            raise UserError(
+                f"the checkpoint {path} could not be written, the one before it is whole: {error.strerror}"
+            ) from None
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         return read_checkpoint(Path(path))
@@ -69,22 +74,13 @@ class Checkpoints(Checkpoint):
         trainer.save_checkpoint(self.folder / f"step_{step:07d}.ckpt")
         if trainer.is_global_zero:
             for path in _of_steps(self.folder)[self.keep :]:
-                _remove(path)
+                discard(path)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "saved": self._saved}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self._saved = state_dict["best"], state_dict["saved"]
-
-
-def _remove(path: Path) -> None:
-    """A folder gets the name of a part first: half of it must not be taken for a checkpoint."""
-    if path.is_dir():
-        path = path.replace(path.with_name(f".{path.name}.part"))
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink()
 
 
 def _of_steps(folder: Path) -> list[Path]:
@@ -111,7 +107,4 @@ def newest_checkpoint(folder: Path) -> tuple[Path, int] | None:
 def remove_parts(folder: Path) -> None:
     """Remove what a killed run had only begun to write."""
     for part in folder.rglob(".*.part"):
-        if part.is_dir():
-            shutil.rmtree(part)
-        else:
-            part.unlink()
+        discard(part)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from anymask.errors import UserError
 from anymask.training.checkpointing import AtomicCheckpointIO, newest_checkpoint, remove_parts
 
 
@@ -32,16 +34,11 @@ def test_a_run_that_has_written_none_begins_anew(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path) is None
 
 
-def test_a_write_that_fails_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_leaves_the_one_before(tmp_path: Path, small_disk: Callable[[int], None]) -> None:
     path = write(tmp_path, 7)
-
-    def full_disk(content: object, part: Path) -> None:
-        part.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        AtomicCheckpointIO().save_checkpoint({"global_step": 8}, path)
+    small_disk(100_000)
+    with pytest.raises(UserError, match=r"step_0000007\.ckpt could not be written, .* is whole: File too large"):
+        AtomicCheckpointIO().save_checkpoint({"global_step": 8, "weights": torch.zeros(100_000)}, path)
     assert AtomicCheckpointIO().load_checkpoint(path)["global_step"] == 7
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
