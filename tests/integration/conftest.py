@@ -51,6 +51,7 @@ _CONTEXT.set_forkserver_preload(["anymask.cli"])
 
 
 def _program(name: str, arguments: list[str], folder: Path) -> None:
+    multiprocessing.set_start_method("fork", force=True)  # else the loader's workers would be forkserver's too
     os.chdir(folder)
     output = (folder / "output.txt").open("w")
     os.dup2(output.fileno(), 1)

@@ -6,10 +6,14 @@ TrainLoader.state_dict(): how much of the order was taken                       
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Thread
 from typing import Any
 
 import torch
@@ -32,7 +36,7 @@ __all__ = ["TrainBatches", "TrainLoader", "read_samples"]
 FETCHED_AHEAD = 8
 """Records that a worker asks a server for at once: an answer takes longer than decoding what it brings."""
 LAST_STEP = 60
-"""Seconds that a worker lives after SIGTERM: its process ends the step, unless it is that which sent the signal."""
+"""Seconds that a worker lives after SIGTERM, while the main process ends its step."""
 FEW_SAMPLES = 20
 """Below this many draws the share of bad ones says nothing yet."""
 
@@ -209,5 +213,16 @@ def _be_a_worker(_: int) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(LAST_STEP))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGUSR1))  # train.py holds them back at first
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGUSR1,))  # train.py holds them back at first
+    if sys.platform == "linux":  # elsewhere nobody says who sent a signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+        Thread(target=_answer_sigterm, daemon=True).start()
+
+
+def _answer_sigterm() -> None:
+    """At once where the main process sends it, which is done with the loader; else that has a step to end."""
+    main = multiprocessing.parent_process()  # not always the parent that the system knows: a fork server may be
+    assert main is not None
+    while signal.sigwaitinfo((signal.SIGTERM,)).si_pid != main.pid:
+        signal.alarm(LAST_STEP)
+    os._exit(0)  # another status would be taken for a worker that failed

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -88,8 +89,8 @@ def test_the_state_is_that_of_the_batches_that_were_given_not_of_those_fetched_a
     assert [batch.drawn for batch in batches] == [2, 2, 4]
 
 
-def _keys(loader: TrainLoader, number: int) -> list[str]:
-    return [key for batch in islice(loader, number) for key in batch.keys]
+def _keys(batches: Iterable[Batch], number: int) -> list[str]:
+    return [key for batch in islice(batches, number) for key in batch.keys]
 
 
 def test_the_order_is_that_of_one_process_whatever_the_workers(tiny_shards: Path) -> None:
@@ -173,6 +174,41 @@ def test_fewer_samples_than_workers_are_enough(write_shards: Write) -> None:
 def test_a_mistake_of_the_user_in_a_worker_is_told_as_one(partly_bad: Path) -> None:
     with pytest.raises(UserError, match="samples cannot be used"):
         list(_loader(partly_bad, workers=2, length=40, max_bad_share=0.0))
+
+
+def _leave_a_loader_behind(folder: Path, method: str) -> None:
+    multiprocessing.set_start_method(method, force=True)
+    batches = iter(_loader(folder, workers=2, length=100))
+    next(batches)
+    sys.exit(3)  # a name still holds it
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_a_program_that_ends_does_not_wait_for_its_workers(tiny_shards: Path, method: str) -> None:
+    """The program is a new one, without the fork server of this one."""
+    process = multiprocessing.get_context("spawn").Process(target=_leave_a_loader_behind, args=(tiny_shards, method))
+    process.start()
+    process.join(50)  # a worker that does not look at who sends SIGTERM lives for sixty seconds
+    assert process.exitcode == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody says who sent a signal")
+@pytest.mark.parametrize("name", ["TERM", "INT", "USR1"])
+def test_a_signal_of_others_does_not_end_a_worker(tiny_shards: Path, name: str) -> None:
+    """It has a minute to serve the step at work; the main process ends it at once."""
+    before = multiprocessing.active_children()
+    batches = iter(_loader(tiny_shards, workers=2, length=40))
+    first = next(batches)
+    workers = [child for child in multiprocessing.active_children() if child not in before]
+    subprocess.run(["kill", f"-{name}", *(str(worker.pid) for worker in workers)], check=True)
+    assert len(workers) == 2
+    assert _keys([first, *batches], 40) == _keys(_loader(tiny_shards, length=40), 40)
+    batches = iter(_loader(tiny_shards, workers=1, length=40))
+    next(batches)
+    (worker,) = (child for child in multiprocessing.active_children() if child not in before)
+    worker.terminate()
+    worker.join(30)
+    assert worker.exitcode == 0
 
 
 @pytest.mark.parametrize("workers", [0, 2])
