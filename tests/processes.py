@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import socket
 import time
 import traceback
@@ -25,7 +26,7 @@ def in_processes(world: int, function: Callable[..., Any], *arguments: Any, time
     port = _free_port()
     pipes = [_context.Pipe(duplex=False) for _ in range(world)]
     processes = [
-        _context.Process(target=_run, args=(rank, world, port, pipes[rank][1], function, arguments), daemon=True)
+        _context.Process(target=_run, args=(rank, world, port, pipes[rank][1], function, arguments))
         for rank in range(world)
     ]
     for process in processes:
@@ -49,7 +50,7 @@ def _results(pipes: list[Connection], timeout: float) -> list[Any]:
             if rank in results or not pipe.poll(0.02):
                 continue
             try:
-                worked, results[rank] = pipe.recv()
+                worked, results[rank] = pickle.loads(pipe.recv_bytes())
             except EOFError:
                 worked, results[rank] = False, "it ended without a word"
             if not worked and not failed:
@@ -68,9 +69,10 @@ def _run(
     torch.set_num_threads(1)
     os.environ |= torchrun_variables(rank, world, port)
     try:
-        pipe.send((True, function(*arguments)))
+        told = pickle.dumps((True, function(*arguments)))  # by value: tensors would be sent as memory that ends with us
     except BaseException:  # whatever it is, the test is told
-        pipe.send((False, traceback.format_exc()))
+        told = pickle.dumps((False, traceback.format_exc()))
+    pipe.send_bytes(told)
     pipe.close()
     os._exit(0)  # gloo's threads may still be running
 

@@ -5,6 +5,7 @@ python train.py experiment=sample optim.lr=1e-3          python evaluate.py task
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -93,6 +94,10 @@ def _answer_mistakes(program: Callable[[], None]) -> None:
         program()
     except (UserError, OmegaConfBaseException) as error:
         sys.exit(f"error: {_whose()}{str(error).splitlines()[0]}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        sys.exit(f"error: {_whose()}{error.filename or 'a file'} could not be written: {error.strerror}")
     except RuntimeError as error:
         if Ranks.of_environment().world == 1 or not re.search(r"\bpeer\b|Connection (closed|reset)", str(error)):
             raise
@@ -113,7 +118,8 @@ def _train(cfg: DictConfig) -> None:
     if settings.launcher is not None:
         _submit_training(cfg, settings, settings.launcher, folder)
         return
-    settings = replace(settings, trainer=settings.trainer.counted())
+    images = settings.data.loading.images_per_batch
+    settings = replace(settings, trainer=settings.trainer.counted().accumulating(images))
     trainer, started = settings.trainer, Ranks.of_environment().world
     if started == 1 < trainer.processes == trainer.devices:
         sys.exit(run_processes(trainer.processes, [sys.executable, *sys.argv]))
@@ -148,12 +154,12 @@ def _train_together(cfg: DictConfig, settings: Training, folder: Path | None, ra
 def _measure(
     module: SamModule, data: ShardsDataModule, settings: Training, folder: Path, final: Path, ranks: Ranks
 ) -> Results | None:
-    """By all processes together; a model that was sharded is read again."""
+    """By all processes together: of the weights in the file, in single precision."""
     report = folder / "report"
     ranks.first(lambda: shutil.rmtree(report, ignore_errors=True))  # of other weights, where a run went on
     # From here on there is nothing to save: a job that is told of its limit is queued again, and measures again.
     signal.signal(signal.SIGUSR1, lambda *_: ranks.rank == 0 and requeue_own_job())
-    sam = checkpoints.load(final).to(module.device) if settings.trainer.is_sharded else module.best.eval()
+    sam = checkpoints.load(final).to(module.device)
     samples = ShardSamples(data.held_out)
     return measure(sam, samples, settings.point_to_mask, report, checkpoint=final, published=_published(), ranks=ranks)
 
@@ -172,7 +178,7 @@ def _plan(cfg: DictConfig) -> None:
     asked = typed(OmegaConf.masked_copy(cfg, "plan"), Planned).plan
     settings = typed(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "plan"]), Training)
     work = workload_of(settings)
-    run = Run.of(settings.trainer, average=settings.module.ema_decay > 0)
+    run = Run.of(settings.trainer, images_per_batch=work.images, average=settings.module.ema_decay > 0)
     known = gpu(asked.gpu, memory=asked.memory, tflops=asked.tflops)
     laid_out = lay_out(work, run, known, share=asked.share, tf32=asked.tf32)
     if asked.json:
@@ -185,6 +191,7 @@ def _submit_training(cfg: DictConfig, settings: Training, slurm: TrainingSlurm, 
     """Make the run's folder, or one for each seed of an array, and a job that begins or goes on there."""
     check(slurm, name=settings.name)
     devices = counted(settings.trainer.devices)
+    replace(settings.trainer, devices=devices).accumulating(settings.data.loading.images_per_batch)
     if settings.init_from and not Path(settings.init_from).exists():  # before it has waited for its nodes
         raise UserError(f"there is no checkpoint at {settings.init_from}")
     if slurm.array is not None and folder is not None:

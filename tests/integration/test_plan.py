@@ -30,8 +30,9 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 
 def test_a_recipe_without_its_data(say: Say) -> None:
-    printed = say("experiment=paper_vit_h", "trainer.accumulate=1", "plan.gpu=h100-sxm")
-    assert "1 image x 64 masks x 11 rounds at 1024 px on each of h100-sxm, bf16-mixed, single" in printed
+    printed = say("experiment=paper_vit_h", "trainer.nodes=32", "trainer.devices=8", "plan.gpu=h100-sxm")
+    assert "1 image x 64 masks x 11 rounds at 1024 px on each of 256 x h100-sxm, bf16-mixed, ddp" in printed
+    assert "A step of 256 images" in printed
     assert "90,000 steps" in printed
     assert "fits" in printed
 
@@ -54,10 +55,14 @@ def test_overrides_are_those_of_a_run(say: Say) -> None:
         ("module.freeze=[encoder]", "error: cannot freeze 'encoder'"),
         ("trainer.devices=auto", "error: trainer.devices=auto is known only where it trains"),
         ("trainer.steps=0", "error: trainer.steps=0: "),
+        (
+            "trainer.images_per_step=3 data.loading.images_per_batch=2",
+            "error: trainer.images_per_step=3 is no multiple",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(say: Say, mistake: str, sentence: str) -> None:
     with pytest.raises(SystemExit) as left:
-        say(mistake)
+        say(*mistake.split())
     assert str(left.value).startswith(sentence)
     assert "\n" not in str(left.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +58,7 @@ def test_paper_experiments(name: str, steps: int, images: int, lr: float, layer_
     assert settings.model.name == name
     assert settings.model.drop_path == drop_path
     assert settings.trainer.steps == settings.optim.steps == steps
-    assert settings.trainer.accumulate * settings.data.loading.images_per_batch == images
+    assert settings.trainer.images_per_step == images
     assert (settings.optim.lr, settings.optim.layer_decay, settings.optim.weight_decay) == (lr, layer_decay, 0.1)
     assert settings.optim.betas == (0.9, 0.999)
     assert settings.optim.warmup == 250
@@ -163,3 +165,19 @@ def test_a_run_cannot_go_back(tmp_path: Path) -> None:
 def test_missing_values_are_named() -> None:
     with pytest.raises(UserError, match=r"^give a value for data\.held_out=…, data\.train=…$"):
         typed(composed("data=shards"), Training)
+
+
+@pytest.mark.parametrize(("rank", "whose"), [(0, ""), (3, "process 3: ")])
+def test_a_full_disk_is_one_sentence(monkeypatch: pytest.MonkeyPatch, rank: int, whose: str) -> None:
+    monkeypatch.setenv("RANK", str(rank))
+
+    def fill() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/metrics.csv")
+
+    with pytest.raises(SystemExit, match=f"^error: {whose}/data/metrics.csv could not be written: No space left"):
+        cli._answer_mistakes(fill)
+
+
+def test_what_is_no_full_disk_is_ours_to_mend() -> None:
+    with pytest.raises(FileNotFoundError):
+        cli._answer_mistakes(lambda: open("/nowhere/at/all").close())

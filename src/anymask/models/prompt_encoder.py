@@ -102,7 +102,7 @@ class MaskDownscaling(nn.Sequential):
         grid = side // 4
         # y = 4 gy + 2 ay + by, and so for x: to n, (gy gx), (ay ax), (by bx)
         cells = masks.view(number, grid, 2, 2, grid, 2, 2).permute(0, 1, 4, 2, 5, 3, 6)
-        x = cells.reshape(number, grid * grid, 4, 4)
+        x = cells.reshape(number, grid * grid, 4, 4).to(next(self.parameters()).dtype)
         x = F.gelu(_normalise(self[1], _project(self[0], x)))
         x = F.gelu(_normalise(self[4], _project(self[3], x.flatten(2))))
         return _project(self[6], x)

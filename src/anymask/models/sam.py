@@ -169,7 +169,7 @@ class Sam(nn.Module):
         place = torch.arange(images.shape[-1], device=images.device)
         rows, columns = place < sizes[:, :1], place < sizes[:, 1:]
         normalised = normalised * (rows[:, None, :, None] & columns[:, None, None, :])  # padding is zero, not black
-        return cast(Tensor, self.image_encoder(normalised))
+        return cast(Tensor, self.image_encoder(normalised.to(self.image_encoder.pos_embed.dtype)))
 
     def decode(self, embeddings: Float[Tensor, "b c g g"], prompts: Prompts, *, outputs: slice) -> Decoded:
         """Masks for N prompts on any of the B images; ``outputs`` is SINGLE, AMBIGUOUS or EVERY.

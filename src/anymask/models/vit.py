@@ -91,15 +91,23 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, *, window: int, grid: int, drop_path: float) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.norm1 = LayerNorm(width, eps=1e-6)
         self.attn = GridAttention(width, heads, window=window, grid=grid)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.norm2 = LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tokens) -> Tokens:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
         return cast(Tensor, tokens + self.drop_path(self.mlp(self.norm2(tokens))))
+
+
+class LayerNorm(nn.LayerNorm):
+    """In the precision of its input, also where its weights come in another (FSDP's, gathered in half precision)."""
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        weight, bias = self.weight.to(tokens.dtype), self.bias.to(tokens.dtype)
+        return F.layer_norm(tokens, self.normalized_shape, weight, bias, self.eps)
 
 
 class Mlp(nn.Module):

@@ -37,6 +37,9 @@ RESERVE_SHARE = 0.05
 GATHERED_FORWARD, GATHERED_BACK = 3, 4
 """Blocks at a time under fsdp: the one at work, the next one, the buffer it came in; going back also a gradient."""
 
+GATHERED_MIXED = 2 * 4 + 4
+"""Bytes for each weight of a block going back, where it is gathered in half precision: the gradient is also cast."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Memory:
@@ -78,9 +81,12 @@ def memory(
     of_encoder = size * -(-counts.trained_encoder // sharing)
     weights = size * (-(-counts.encoder // sharing) + counts.others) * (2 if average else 1)
     gradients = of_encoder + size * counts.trained_others
-    copies = 2 * counts.cast if precision in ("bf16-mixed", "16-mixed") else 0
+    is_mixed = precision in ("bf16-mixed", "16-mixed")
+    copies = 2 * (counts.cast - (counts.cast_in_blocks if is_sharded else 0)) if is_mixed else 0
     gathered = size * counts.encoder_rest if is_sharded else 0
-    block = size * counts.block if is_sharded else 0
+    block = counts.block if is_sharded else 0
+    forward = block * GATHERED_FORWARD * (2 if is_mixed else size)
+    back = block * (GATHERED_MIXED if is_mixed else GATHERED_BACK * size)
     encoded = 0 if work.is_frozen("image_encoder") else encoder(work).of(precision)
     rounds = max(round_at_its_end(work, index, precision) for index in range(len(work.rounds)))
     # The encoder's gradients come last, but stay where the next batch adds to them.
@@ -88,9 +94,9 @@ def memory(
     always += gradients if accumulate > 1 else gradients - of_encoder
     new = 0 if accumulate > 1 else size * -(-counts.block // sharing)
     moments = (
-        always + encoded + GATHERED_FORWARD * block,
+        always + encoded + forward,
         always + encoded + rounds,
-        always + _way_back(work, precision, new) + GATHERED_BACK * block,
+        always + _way_back(work, precision, new) + back,
         weights + 4 * gradients + copies,
     )
     return Memory(
@@ -98,7 +104,7 @@ def memory(
         gradients=gradients,
         optimiser=2 * gradients,
         copies=copies,
-        gathered=gathered + GATHERED_BACK * block,
+        gathered=gathered + back,
         encoder=encoded,
         round=rounds,
         peak=max(moments),

@@ -21,7 +21,7 @@ class Parameters:
     """Counts of the encoder, its largest block and its rest (patches, positions, neck), and of all else.
 
     What trains has a gradient and AdamW's moments. ``cast`` are those that autocast keeps a copy of in half precision:
-    weights and biases of products that train.
+    weights and biases of products that train; some of them are in the encoder's blocks.
     """
 
     encoder: int
@@ -31,6 +31,7 @@ class Parameters:
     trained_encoder: int
     trained_others: int
     cast: int
+    cast_in_blocks: int
 
     @property
     def all(self) -> int:
@@ -52,6 +53,7 @@ def parameters(architecture: Architecture, frozen: Iterable[str] = ()) -> Parame
             raise UserError(f"cannot freeze {name!r}: the model has no such part with parameters")
     trained = {part: count for part, count in counts.items() if not any(_is_in(part, name) for name in frozen)}
     blocks = [sum(count for _, count in _flat(_block(architecture, index), "")) for index in range(architecture.depth)]
+    cast = {part: count for part, count in trained.items() if _is_product(part)}
     encoder, trained_encoder = _sum(counts, "image_encoder"), _sum(trained, "image_encoder")
     return Parameters(
         encoder=encoder,
@@ -60,7 +62,8 @@ def parameters(architecture: Architecture, frozen: Iterable[str] = ()) -> Parame
         others=sum(counts.values()) - encoder,
         trained_encoder=trained_encoder,
         trained_others=sum(trained.values()) - trained_encoder,
-        cast=sum(count for part, count in trained.items() if _is_product(part)),
+        cast=sum(cast.values()),
+        cast_in_blocks=_sum(cast, "image_encoder.blocks"),
     )
 
 

@@ -57,21 +57,26 @@ class Run:
     strategy: Strategy
     precision: Precision
     average: bool  # of the weights
+    has_images_per_step: bool = False  # from which ``accumulate`` follows
 
     @classmethod
-    def of(cls, settings: RunSettings, *, average: bool) -> Run:
-        """That of a trainer's settings. Raises UserError where they leave the number of GPUs to the machine."""
+    def of(cls, settings: RunSettings, *, images_per_batch: int, average: bool) -> Run:
+        """That of a trainer's settings.
+
+        Raises UserError where they leave the number of GPUs to the machine, or that of batches does not come out even.
+        """
         if settings.devices == "auto":
             raise UserError("trainer.devices=auto is known only where it trains: give the number of GPUs of a node")
         is_alone = settings.strategy == "ddp" and settings.nodes * settings.devices == 1
         return cls(
             steps=settings.steps,
-            accumulate=settings.accumulate,
+            accumulate=settings.accumulating(images_per_batch).accumulate,
             nodes=settings.nodes,
             devices=settings.devices,
             strategy="single" if is_alone else settings.strategy,
             precision=settings.precision,
             average=average,
+            has_images_per_step=settings.images_per_step is not None,
         )
 
     @property
@@ -180,7 +185,8 @@ def _changes(work: Workload, run: Run) -> Iterator[_Change]:
         yield _Change("trainer.strategy=fsdp", work, replace(run, strategy="fsdp"))
     if work.images > 1:
         accumulate = run.accumulate * work.images
-        told = f"data.loading.images_per_batch=1 trainer.accumulate={accumulate}"
+        told = "data.loading.images_per_batch=1"
+        told += "" if run.has_images_per_step else f" trainer.accumulate={accumulate}"
         yield _Change(told, replace(work, images=1), replace(run, accumulate=accumulate))
     masks = work.masks_per_image
     while masks > 1:

@@ -22,7 +22,7 @@ BUCKET = 2**25
 
 
 def sum_over_processes(parameters: Sequence[nn.Parameter]) -> None:
-    """Give every replica the sum of its gradients. A parameter that no process used keeps none.
+    """Give every replica the sum of its gradients, made in float32. A parameter that no process used keeps none.
 
     Every process calls it with the same parameters, whichever of them its own objects used.
     """
@@ -36,7 +36,7 @@ def sum_over_processes(parameters: Sequence[nn.Parameter]) -> None:
             parameter.grad = torch.zeros_like(parameter)
     sent = []
     for bucket in _buckets(p.grad for p in replicas if p.grad is not None):
-        flat = torch.cat([gradient.flatten() for gradient in bucket])
+        flat = torch.cat([gradient.flatten() for gradient in bucket]).float()
         sent.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
     for bucket, flat, work in sent:
         work.wait()

@@ -9,6 +9,7 @@ fsdp     1/n on each GPU, a block     all on each GPU: 4 M of          the encod
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import torch.distributed as dist
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from anymask.models.checkpoints import read_checkpoint
@@ -97,11 +98,6 @@ def _whole(tensor: Any) -> Any:
     return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
 
 
-def _kept_like(parameter: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What an optimiser keeps of a parameter: tensors of its shape, and a number of steps."""
-    return {key: _cut_like(parameter, value) if value.ndim else value for key, value in state.items()}
-
-
 def _cut_like(own: Any, tensor: Tensor) -> Tensor:
     """This process's part, where its own tensor is sharded; every process has the whole one."""
     if not isinstance(own, DTensor):
@@ -121,14 +117,19 @@ def share_weights(module: nn.Module) -> None:
         dist.broadcast(tensor.detach(), src=0)
 
 
-def shard(encoder: ImageEncoder, mesh: DeviceMesh) -> None:
+def shard(encoder: ImageEncoder, mesh: DeviceMesh, half: torch.dtype | None = None) -> None:
     """Cut the weights into one part for each process of the mesh; a block is the unit that is gathered.
 
-    Gradients are sums over the processes, as those of replicas.
+    ``half``, where autocast computes in it, is what a block's weights are gathered in: half as much is sent, and no
+    copies are kept, which would be as large as the whole encoder. Gradients are sums over the processes, as those of
+    replicas, in single precision.
     """
+    reduced = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in encoder.blocks:
-        fully_shard(block, mesh=mesh)
-    fully_shard(encoder, mesh=mesh, reshard_after_forward=False)
+        fully_shard(block, mesh=mesh, mp_policy=replace(reduced, param_dtype=half))
+    # What lies around the blocks stays gathered until the way back, if there is one: an average has none.
+    has_way_back = any(parameter.requires_grad for parameter in encoder.parameters())
+    fully_shard(encoder, mesh=mesh, mp_policy=reduced, reshard_after_forward=not has_way_back)
     for module in encoder.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)

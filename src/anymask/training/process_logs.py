@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO
 
 __all__ = ["logged"]
 
@@ -24,7 +23,6 @@ def logged(folder: Path, rank: int) -> Iterator[None]:
         out, err = sys.stdout, sys.stderr
         if rank:
             sys.stdout = sys.stderr = file
-            os.environ["WANDB_MODE"] = "disabled"
         else:
             sys.stderr = _Both(err, file)
         try:
@@ -36,7 +34,7 @@ def logged(folder: Path, rank: int) -> Iterator[None]:
 class _Both:
     """Writes to a terminal and to a file."""
 
-    def __init__(self, terminal: TextIO, file: IO[str]) -> None:
+    def __init__(self, terminal: IO[str], file: IO[str]) -> None:
         self._terminal, self._file = terminal, file
 
     def write(self, text: str) -> int:

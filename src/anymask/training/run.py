@@ -14,7 +14,7 @@ import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.plugins.precision import HalfPrecision, MixedPrecision, Precision
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from msgspec import Meta
 
 from anymask.data.datamodule import ShardsDataModule
@@ -38,6 +38,7 @@ class RunSettings:
 
     steps: Count
     accumulate: Count = 1  # batches of one step
+    images_per_step: Count | None = None  # of all processes together: accumulate follows from it
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"  # CUDA or none: Apple's has no float64, which draws need
     strategy: Literal["ddp", "fsdp"] = "ddp"  # of several processes: replicas, or the encoder's blocks sharded
     nodes: Count = 1
@@ -49,6 +50,14 @@ class RunSettings:
     keep_checkpoints: Count = 2
     pictured_objects: Count = 4
     progress_bar: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises UserError where both say how large a step is."""
+        if self.images_per_step is not None and self.accumulate > 1:
+            raise UserError(
+                f"trainer.accumulate={self.accumulate} follows from trainer.images_per_step={self.images_per_step}: "
+                "leave it at 1, or set images_per_step=null"
+            )
 
     @property
     def batches(self) -> int:
@@ -75,6 +84,21 @@ class RunSettings:
             return self
         return replace(self, devices=max(1, torch.cuda.device_count()) if self.uses_cuda else 1)
 
+    def accumulating(self, images_per_batch: int) -> RunSettings:
+        """With as many batches a step as ``images_per_step`` takes, where it is given, and devices are counted.
+
+        Raises UserError where they do not come out even.
+        """
+        if self.images_per_step is None:
+            return self
+        at_once = self.processes * images_per_batch
+        if self.images_per_step % at_once:
+            raise UserError(
+                f"trainer.images_per_step={self.images_per_step} is no multiple of the {at_once} images that "
+                f"{self.processes} process(es) with data.loading.images_per_batch={images_per_batch} take at once"
+            )
+        return replace(self, accumulate=self.images_per_step // at_once, images_per_step=None)
+
 
 def fit(
     module: SamModule,
@@ -92,6 +116,8 @@ def fit(
     """
     _keep_freed_memory()
     module.loss_scale = LossScale() if settings.precision == "16-mixed" else None
+    if settings.precision == "bf16-true":
+        _halve(module)
     trainer = L.Trainer(
         accelerator=_accelerator(settings.accelerator),
         devices=settings.devices,
@@ -132,13 +158,25 @@ def _plugins(settings: RunSettings) -> list[Any]:
 
 
 def _precision(name: str, device: str) -> Precision:
-    if name == "32-true":
+    if name in ("32-true", "bf16-true"):
         return Precision()
-    if name == "bf16-true":
-        return HalfPrecision("bf16-true")
     plugin = MixedPrecision(name, device)  # type: ignore[arg-type]
     plugin.scaler = None  # the module scales its loss itself, alike in all processes
     return plugin
+
+
+def _halve(module: SamModule) -> None:
+    """Weights in bfloat16. Lightning's own way would round coordinates and tables of positions too.
+
+    Raises UserError where an average is kept.
+    """
+    if module.ema is not None:
+        raise UserError(
+            f"trainer.precision='bf16-true' cannot keep the average of module.ema_decay={module.ema_decay}: its small "
+            "steps are lost in bfloat16; set module.ema_decay=0 or trainer.precision=bf16-mixed"
+        )
+    for parameter in module.parameters():
+        parameter.data = parameter.data.bfloat16()
 
 
 def _accelerator(name: str) -> str:

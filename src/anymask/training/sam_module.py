@@ -46,6 +46,9 @@ __all__ = ["VALIDATION_ROUNDS", "SamModule", "objects_of"]
 
 TERMS = ("focal", "dice", "iou")
 
+AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""What autocast computes in, by Lightning's name for it."""
+
 VALIDATION_ROUNDS = Rounds(clicks=4, round_without_click=False, last_without_click=False, click="centre")
 """As in the evaluation (SAM, appendix D.1), on the lattice of the loss: five centre clicks, and three outputs where the
 training asks for them."""
@@ -120,7 +123,8 @@ class SamModule(L.LightningModule):
             return
         share_weights(self)
         for sam in [self.sam, *([] if self.ema is None else [self.ema])]:
-            shard(sam.image_encoder, self.device_mesh["data_parallel"])
+            half = AUTOCAST.get(str(self.trainer.precision))
+            shard(sam.image_encoder, self.device_mesh["data_parallel"], half)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimiser, schedule = self.optimisation.build(self.sam, self.sam.architecture.depth)
@@ -290,13 +294,16 @@ class SamModule(L.LightningModule):
         return cast(MeanMetric, self.val_iou[name])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["accumulate"] = self.accumulate
         checkpoint["nonfinite_in_a_row"] = self.nonfinite_in_a_row
         if self.loss_scale is not None:
             checkpoint["loss_scale"] = [self.loss_scale.value, self.loss_scale.good]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        loop = checkpoint["loops"]["fit_loop"]
         # It may be the last of a run that is now given more steps; Lightning would take it for the end of this one.
-        checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
+        loop["epoch_loop.batch_progress"]["is_last_batch"] = False
+        _count_batches_anew(loop, checkpoint.get("accumulate", self.accumulate), self.accumulate)
         self.nonfinite_in_a_row = checkpoint["nonfinite_in_a_row"]
         if self.loss_scale is not None and "loss_scale" in checkpoint:
             self.loss_scale.value, self.loss_scale.good = checkpoint["loss_scale"]
@@ -315,6 +322,20 @@ def objects_of(batch: Batch, sam: Sam) -> Objects:
         mask_size=sam.mask_size,
         draws=Draws(batch.seeds),
     )
+
+
+def _count_batches_anew(loop: dict[str, Any], before: int, now: int) -> None:
+    """A run that goes on with more or fewer batches a step has as many of these behind it as its steps would take.
+
+    Lightning's loop and the loader count batches. A checkpoint lies between two steps.
+    """
+    for progress in (loop["epoch_loop.batch_progress"][kind] for kind in ("total", "current")):
+        done = progress["ready"]
+        assert done % before == 0
+        for name in progress:  # Lightning has not yet completed the last one
+            progress[name] += done // before * now - done
+    for loader in loop["state_dict"]["combined_loader"]:
+        loader["given"] = loader["given"] // before * now
 
 
 def _sub_module(sam: Sam, name: str) -> nn.Module:

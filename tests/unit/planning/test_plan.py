@@ -70,6 +70,7 @@ def test_nothing_is_suggested_where_it_fits() -> None:
         ("vit_h", RUN, 20.0, 1, 4, "model.checkpoint_activations=true"),
         ("vit_b", RUN, 14.0, 2, 64, "module.prompts_at_once=16"),
         ("vit_b", RUN, 6.4, 8, 2, "data.loading.images_per_batch=1 trainer.accumulate=16"),
+        ("vit_b", replace(RUN, has_images_per_step=True), 6.4, 8, 2, "data.loading.images_per_batch=1"),
         ("vit_b", RUN, 7.5, 1, 64, "module.prompts_at_once=16"),
         ("vit_h", RUN, 8.0, 1, 16, "model.checkpoint_activations=true trainer.strategy=fsdp"),
     ],
@@ -89,12 +90,18 @@ def test_what_no_setting_helps() -> None:
 
 def test_a_run_of_the_trainers_settings() -> None:
     settings = RunSettings(steps=5, accumulate=3, nodes=2, devices=4, precision="16-mixed")
-    run = Run.of(settings, average=True)
+    run = Run.of(settings, images_per_batch=2, average=True)
     assert (run.processes, run.strategy, run.precision, run.average) == (8, "ddp", "16-mixed", True)
-    assert Run.of(replace(settings, nodes=1, devices=1), average=False).strategy == "single"
-    assert Run.of(replace(settings, nodes=1, devices=1, strategy="fsdp"), average=False).strategy == "fsdp"
+    assert run.accumulate == 3
+    of_step = Run.of(replace(settings, accumulate=1, images_per_step=64), images_per_batch=2, average=True)
+    assert of_step == replace(run, accumulate=4, has_images_per_step=True)
+    assert Run.of(replace(settings, nodes=1, devices=1), images_per_batch=1, average=False).strategy == "single"
+    assert (
+        Run.of(replace(settings, nodes=1, devices=1, strategy="fsdp"), images_per_batch=1, average=False).strategy
+        == "fsdp"
+    )
     with pytest.raises(UserError, match=r"trainer\.devices=auto"):
-        Run.of(replace(settings, devices="auto"), average=False)
+        Run.of(replace(settings, devices="auto"), images_per_batch=1, average=False)
 
 
 def test_the_page_of_many_gpus() -> None:

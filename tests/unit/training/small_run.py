@@ -11,6 +11,7 @@ import torch
 
 from anymask.data.datamodule import Loading, ShardsDataModule
 from anymask.data.mixture import Mixture
+from anymask.data.shard_writer import ShardWriter
 from anymask.data.shards import ShardSet
 from anymask.data.transforms import ToExample
 from anymask.losses import LossWeights
@@ -18,12 +19,14 @@ from anymask.matching import Matching
 from anymask.models.sam import build
 from anymask.prompts import FirstPrompt
 from anymask.rounds import Rounds
+from anymask.structures import Source
 from anymask.training.csv_log import CsvLog
 from anymask.training.optim import Optimisation
 from anymask.training.run import RunSettings, fit
 from anymask.training.sam_module import SamModule
+from tests.conftest import draw_scene
 
-__all__ = ["losses", "train"]
+__all__ = ["losses", "train", "write_shards"]
 
 
 def train(
@@ -75,3 +78,12 @@ def losses(folder: Path) -> list[float]:
     """Of the logged steps."""
     with (folder / "metrics.csv").open() as file:
         return [float(row["value"]) for row in csv.DictReader(file) if row["name"] == "train/loss"]
+
+
+def write_shards(folder: Path) -> Path:
+    """Eight scenes of two sources."""
+    with ShardWriter(folder, samples_per_shard=4) as writer:
+        for number in range(8):
+            source: Source = "automatic" if number % 4 else "manual"
+            writer.write(f"sa_{number}", draw_scene(number, None), source=source)
+    return folder

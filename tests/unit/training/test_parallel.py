@@ -23,7 +23,7 @@ def _run(shards: Path, folder: Path, world: int, **options: Any) -> tuple[list[f
     return small_run.losses(folder), read_checkpoint(final)["state_dict"]
 
 
-def _far(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
+def far(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
     """The largest difference, but of the biases of keys.
 
     A softmax is blind to these: their gradient is rounding and nothing else, which Adam brings to full size.
@@ -51,6 +51,6 @@ def test_several_processes_train_as_one(tiny_shards: Path, tmp_path: Path, optio
     for world in (2, 4):
         for strategy in ("ddp", "fsdp"):
             shared = _run(tiny_shards, tmp_path / f"{strategy}{world}", world, strategy=strategy, **options)
-            far = max(abs(a - b) for a, b in zip(alone[0], shared[0], strict=True))
-            assert far < 1e-6, (strategy, world)
-            assert _far(alone[1], shared[1]) < 1e-5
+            apart = max(abs(a - b) for a, b in zip(alone[0], shared[0], strict=True))
+            assert apart < 1e-6, (strategy, world)
+            assert far(alone[1], shared[1]) < 1e-5

@@ -93,3 +93,21 @@ def test_the_logged_rate_is_the_step_s_own(tiny_shards: Path, tmp_path: Path) ->
 def test_an_accelerator_that_is_not_there_is_named(tiny_shards: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trainer.accelerator='gpu' cannot be used: torch finds no CUDA device"):
         _fit(tiny_shards, tmp_path / "run", steps=1, accelerator="gpu")
+
+
+@pytest.mark.parametrize(
+    ("processes", "images", "accumulate"), [((1, 1), 1, 24), ((1, 8), 1, 3), ((2, 4), 3, 1), ((3, 1), 4, 2)]
+)
+def test_a_step_has_so_many_images(processes: tuple[int, int], images: int, accumulate: int) -> None:
+    nodes, devices = processes
+    settings = RunSettings(steps=7, nodes=nodes, devices=devices, images_per_step=24)
+    assert settings.accumulating(images).batches == 7 * accumulate
+    assert RunSettings(steps=7, accumulate=2).accumulating(images).batches == 14
+
+
+def test_images_of_a_step_that_do_not_come_out_even() -> None:
+    settings = RunSettings(steps=7, nodes=2, devices=8, images_per_step=24)
+    with pytest.raises(UserError, match=r"trainer\.images_per_step=24 is no multiple of the 32 images that 16 process"):
+        settings.accumulating(2)
+    with pytest.raises(UserError, match=r"trainer\.accumulate=2 follows from trainer\.images_per_step=24"):
+        RunSettings(steps=7, accumulate=2, images_per_step=24)

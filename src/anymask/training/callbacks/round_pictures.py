@@ -56,11 +56,13 @@ class RoundPictures(L.Callback):
         assert isinstance(module, SamModule)
         if self._batch is None:
             return
-        with torch.no_grad():  # by every process: a sharded encoder is gathered by all of them
+        precision = trainer.precision_plugin.val_step_context  # as in the steps
+        with torch.no_grad(), precision():  # by every process: a sharded encoder is gathered by all of them
             embeddings = module.best.encode(self._batch.images, self._batch.sizes)
         if not trainer.is_global_zero or not len(self._batch.boxes):
             return
-        picture = jpeg(draw_rounds(module, self._batch, embeddings, self.objects))
+        with precision():
+            picture = jpeg(draw_rounds(module, self._batch, embeddings, self.objects))
         path = self.folder / f"step_{trainer.global_step:07d}.jpg"
         write_atomically(path, lambda part: part.write_bytes(picture))
         for logger in trainer.loggers:
