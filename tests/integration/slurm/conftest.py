@@ -58,6 +58,11 @@ class Cluster:
         told = self.tell("scontrol", "--oneliner", "show", "job", number)
         return dict(re.findall(r"(\w+)=(\S*)", told))
 
+    def nodes(self, number: str) -> list[int]:
+        """Of a job. Which ones it is given depends on what still ends on the others."""
+        names = self.tell("scontrol", "show", "hostnames", self.job(number)["NodeList"]).split()
+        return [int(name.removeprefix("n")) for name in names]
+
     def wait(self, number: str, is_there: Callable[[dict[str, str]], bool], *, seconds: float = 150) -> dict[str, str]:
         """Until it has come to that; fails, with what the job printed, where it ends before or takes too long."""
         end = time.monotonic() + seconds
@@ -101,6 +106,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def _program(name: str, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+    multiprocessing.set_start_method("fork", force=True)  # else the loader's workers would be forkserver's too
     os.chdir(folder)
     output = (folder / "submission.txt").open("w")
     os.dup2(output.fileno(), 1)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.slurm.conftest import Cluster
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
 Program = Callable[..., str]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 
 
 def test_a_sweep_leaves_a_run_for_each_job(program: Callable[..., str], small: list[str], tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from tests.integration.slurm.conftest import Cluster
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.slow,
+    pytest.mark.xdist_group("slurm"),  # one cluster
 ]
 
 Submit = Callable[..., str]
@@ -52,7 +56,7 @@ def test_two_nodes_train_one_model(cluster: Cluster, submit: Submit, small: list
     number = submit("train", *small, *TWO_NODES, "name=two", "trainer.steps=6", "launcher.time=0:10:00")
     job = cluster.wait_until_done(number)
     run = (tmp_path / "outputs" / "latest").resolve()
-    assert job["NodeList"] == "n[1-2]"
+    assert len(cluster.nodes(number)) == 2
     assert job["StdOut"] == str(run / f"slurm-{number}.out")
     assert "report: " in (run / f"slurm-{number}.out").read_text()
     assert {path.name for path in run.iterdir()} >= {"job.sbatch", "config.yaml", "summary.json", "checkpoints"}
@@ -67,6 +71,7 @@ def test_a_signal_before_the_limit_saves_and_the_job_goes_on(
     number = submit("train", *small, *TWO_NODES, *LONG, *limit, "name=limited", "trainer.checkpoint_every=100000")
     run = (tmp_path / "outputs" / "latest").resolve()
     cluster.wait(number, lambda job: job["Restarts"] == "1")
+    cluster.tell("scontrol", "update", f"JobId={number}", "TimeLimit=10")  # else another signal, on a slow machine
     stopped = saved_steps(run)[-1]
     assert 0 < stopped < 100000  # not one that was due
     cluster.wait(number, lambda _: logged_step(run) > stopped + 2)
@@ -105,15 +110,39 @@ def test_a_node_that_is_lost_is_replaced(cluster: Cluster, submit: Submit, small
     )  # fmt: skip
     run = (tmp_path / "outputs" / "latest").resolve()
     cluster.wait(number, lambda _: bool(saved_steps(run)))
-    assert cluster.job(number)["NodeList"] == "n[1-2]"
-    cluster.fail(2)
+    first, second = cluster.nodes(number)
+    (third,) = {1, 2, 3} - {first, second}
+    cluster.fail(second)
     try:
         cluster.wait(number, lambda job: job["Restarts"] == "1" and job["JobState"] == "RUNNING")
         stopped = saved_steps(run)[-1]
-        assert cluster.job(number)["NodeList"] == "n[1,3]"
+        assert cluster.nodes(number) == sorted([first, third])
         cluster.wait(number, lambda _: saved_steps(run)[-1] > stopped)
     finally:
-        cluster.boot(2)
+        cluster.boot(second)
+
+
+def process_of(number: str, rank: int) -> int:
+    """The number that this machine knows the main process of a task by."""
+    wanted, found = {f"SLURM_JOB_ID={number}", f"SLURM_PROCID={rank}"}, []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            if wanted <= set((path / "environ").read_text().split("\0")):
+                found.append(int(path.name))
+    return min(found)  # the loader's worker came after it
+
+
+def test_a_process_that_dies_ends_the_job_and_is_named(
+    cluster: Cluster, submit: Submit, small: list[str], tmp_path: Path
+) -> None:
+    number = submit("train", *small, *TWO_NODES, *LONG, "name=dies", "launcher.time=0:10:00")
+    run = (tmp_path / "outputs" / "latest").resolve()
+    cluster.wait(number, lambda _: logged_step(run) >= 2)
+    os.kill(process_of(number, 1), signal.SIGKILL)
+    job = cluster.wait(number, lambda job: job["JobState"] == "FAILED", seconds=60)
+    assert job["Restarts"] == "0"
+    second = cluster.nodes(number)[1]
+    assert f"error: n{second}: task 1: Killed" in (run / f"slurm-{number}.out").read_text()
 
 
 def test_an_array_trains_a_run_for_each_seed(
