@@ -13,6 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
@@ -141,7 +142,8 @@ class TrainLoader(DataLoader[Any]):
         return self.length
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        batches = super().__iter__()
+        with _signals_held_back():
+            batches = super().__iter__()
         dealing = self.batches.dealing
         while self.given < self.length:
             batch = next(batches)
@@ -192,7 +194,8 @@ def read_samples(
     loader = DataLoader(
         samples, batch_size=None, num_workers=workers, generator=torch.Generator(), worker_init_fn=_be_a_worker
     )
-    return iter(loader)
+    with _signals_held_back():
+        return iter(loader)
 
 
 def _parsed(record: RawSample | Skipped, default: Source) -> Sample | Skipped:
@@ -208,15 +211,26 @@ def _parsed(record: RawSample | Skipped, default: Source) -> Sample | Skipped:
     return sample
 
 
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Those of processes that are forked meanwhile too, until they are workers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _be_a_worker(_: int) -> None:
     """One thread; signals, which a terminal and SLURM send to every process, are answered by the main one."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGUSR1,))  # train.py holds them back at first
-    if sys.platform == "linux":  # elsewhere nobody says who sent a signal
+    if sys.platform == "linux":
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
         Thread(target=_answer_sigterm, daemon=True).start()
+    else:  # nobody says who sent a signal
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
 
 
 def _answer_sigterm() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -190,6 +191,23 @@ def test_a_program_that_ends_does_not_wait_for_its_workers(tiny_shards: Path, me
     process.start()
     process.join(50)  # a worker that does not look at who sends SIGTERM lives for sixty seconds
     assert process.exitcode == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are not forked")
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_does_not_end_a_worker_that_is_not_one_yet(tiny_shards: Path, signum: signal.Signals) -> None:
+    loader = _loader(tiny_shards, workers=2)
+    become_a_worker = loader.worker_init_fn
+    assert become_a_worker is not None
+
+    def begin(worker: int) -> None:
+        os.kill(os.getpid(), signum)
+        become_a_worker(worker)
+
+    loader.worker_init_fn = begin
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert _keys(loader, 24) == _keys(_loader(tiny_shards), 24)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="nobody says who sent a signal")
