@@ -145,14 +145,17 @@ class TrainLoader(DataLoader[Any]):
         with _signals_held_back():
             batches = super().__iter__()
         dealing = self.batches.dealing
-        while self.given < self.length:
-            batch = next(batches)
-            if isinstance(batch, UserError):
-                raise batch
-            dealing.taken[self.batches.rank][dealing.batches % dealing.crew.workers] = batch.drawn
-            dealing.batches += 1
-            self.given += 1
-            yield batch
+        try:
+            while self.given < self.length:
+                batch = next(batches)
+                if isinstance(batch, UserError):
+                    raise batch
+                dealing.taken[self.batches.rank][dealing.batches % dealing.crew.workers] = batch.drawn
+                dealing.batches += 1
+                self.given += 1
+                yield batch
+        finally:
+            del batches  # and its workers: an error that somebody keeps would keep this frame, and them
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers; with several ranks, of all of them, so that it matters not which one writes them down."""
@@ -213,7 +216,10 @@ def _parsed(record: RawSample | Skipped, default: Source) -> Sample | Skipped:
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Those of processes that are forked meanwhile too, until they are workers."""
+    """Here, and in processes that are forked meanwhile until they are workers.
+
+    Not in those of a fork server, Python's default from 3.14 on, which begins them with signals of its own.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
     try:
         yield

@@ -177,6 +177,15 @@ def test_a_mistake_of_the_user_in_a_worker_is_told_as_one(partly_bad: Path) -> N
         list(_loader(partly_bad, workers=2, length=40, max_bad_share=0.0))
 
 
+def test_workers_end_with_the_iteration_though_its_error_is_kept(partly_bad: Path) -> None:
+    """Else they would be garbage of the next ones, which are forked with it and fail to clear it away."""
+    before = multiprocessing.active_children()
+    with pytest.raises(UserError) as kept:
+        list(_loader(partly_bad, workers=2, length=40, max_bad_share=0.0))
+    assert multiprocessing.active_children() == before
+    assert kept.traceback
+
+
 def _leave_a_loader_behind(folder: Path, method: str) -> None:
     multiprocessing.set_start_method(method, force=True)
     batches = iter(_loader(folder, workers=2, length=100))
@@ -193,7 +202,7 @@ def test_a_program_that_ends_does_not_wait_for_its_workers(tiny_shards: Path, me
     assert process.exitcode == 3
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are not forked")
+@pytest.mark.skipif(multiprocessing.get_all_start_methods()[0] != "fork", reason="workers are not forked")
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_does_not_end_a_worker_that_is_not_one_yet(tiny_shards: Path, signum: signal.Signals) -> None:
     loader = _loader(tiny_shards, workers=2)
