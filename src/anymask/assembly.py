@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import runpy
-import shutil
 import sys
 import warnings
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from unittest import mock
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 
+from anymask.atomic import discard
 from anymask.data.datamodule import ShardsDataModule
 from anymask.data.mixture import Mixture
 from anymask.data.shards import ShardSet
@@ -106,7 +106,7 @@ def _draw_where_absent(draw: Draw, sets: Iterable[str]) -> None:
         if not folder.is_dir():  # else another run has drawn the same meanwhile
             raise
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        discard(part)
 
 
 def loggers_of(settings: Training, folder: Path, step: int) -> list[Logger]:

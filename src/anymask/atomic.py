@@ -42,5 +42,8 @@ def discard(path: Path) -> None:
     if not path.is_dir():
         path.unlink(missing_ok=True)
         return
-    part = path if path.name.endswith(".part") else path.replace(path.with_name(f".{path.name}.part"))
-    shutil.rmtree(part, ignore_errors=True)
+    if not path.name.endswith(".part"):
+        part = path.with_name(f".{path.name}.part")
+        discard(part)  # what was left of another, a folder cannot take its place
+        path = path.replace(part)
+    shutil.rmtree(path, ignore_errors=True)

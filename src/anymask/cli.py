@@ -11,7 +11,6 @@ import logging
 import os
 import re
 import shlex
-import shutil
 import signal
 import sys
 import time
@@ -31,7 +30,7 @@ from rich.console import Console
 
 from anymask import evaluating
 from anymask.assembly import data_of, loggers_of, module_of, workload_of
-from anymask.atomic import write_atomically
+from anymask.atomic import discard, write_atomically
 from anymask.configuration import typed
 from anymask.data.datamodule import ShardsDataModule
 from anymask.data.samples import ShardSamples
@@ -156,7 +155,7 @@ def _measure(
 ) -> Results | None:
     """By all processes together: of the weights in the file, in single precision."""
     report = folder / "report"
-    ranks.first(lambda: shutil.rmtree(report, ignore_errors=True))  # of other weights, where a run went on
+    ranks.first(lambda: discard(report))  # of other weights, where a run went on
     # From here on there is nothing to save: a job that is told of its limit is queued again, and measures again.
     signal.signal(signal.SIGUSR1, lambda *_: ranks.rank == 0 and requeue_own_job())
     sam = checkpoints.load(final).to(module.device)
@@ -191,8 +190,9 @@ def _submit_training(cfg: DictConfig, settings: Training, slurm: TrainingSlurm, 
     """Make the run's folder, or one for each seed of an array, and a job that begins or goes on there."""
     check(slurm, name=settings.name)
     devices = counted(settings.trainer.devices)
+    # What the job would refuse is told before it has waited for its nodes.
     replace(settings.trainer, devices=devices).accumulating(settings.data.loading.images_per_batch)
-    if settings.init_from and not Path(settings.init_from).exists():  # before it has waited for its nodes
+    if settings.init_from and not Path(settings.init_from).exists():
         raise UserError(f"there is no checkpoint at {settings.init_from}")
     if slurm.array is not None and folder is not None:
         raise UserError(f"launcher.array={slurm.array!r} begins new runs, and {folder} is to go on: leave it out")

@@ -75,6 +75,12 @@ def test_whatever_there_is_can_be_discarded(tmp_path: Path, kind: str) -> None:
     assert _all(tmp_path) == []
 
 
+def test_a_folder_is_discarded_beside_what_was_left_of_another(tmp_path: Path) -> None:
+    _make(tmp_path / ".old.part", "folder", "left")
+    discard(_make(tmp_path / "old", "folder", "before"))
+    assert _all(tmp_path) == []
+
+
 def test_half_of_a_folder_that_was_to_be_removed_has_not_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import multiprocessing
 import re
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.progress import track
 
 from anymask import masks
+from anymask.atomic import discard
 from anymask.data.records import BadSample, RawSample, parse
 from anymask.data.shard_writer import OtherRecordsError, ShardWriter, only_writer
 from anymask.data.worker import become_worker
@@ -158,11 +158,11 @@ def pack(
             try:
                 counts = attempt()
             except OtherRecordsError:
-                shutil.rmtree(part)
+                discard(part)
                 counts = attempt()
             _check_numbers(counts, expected)
         except UserError:
-            shutil.rmtree(part, ignore_errors=True)
+            discard(part)
             raise
         part.replace(out)
     return counts

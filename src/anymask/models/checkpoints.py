@@ -23,6 +23,7 @@ from anymask.errors import UserError
 from anymask.models import layouts
 from anymask.models.sam import Sam
 from anymask.models.sharded_checkpoint import REST, read_sharded
+from anymask.models.torch_files import write_torch_file
 
 __all__ = ["initialise", "load", "read_checkpoint", "save"]
 
@@ -57,7 +58,7 @@ def save(sam: Sam, path: str | Path) -> None:
     path = Path(path)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sam.state_dict().items()}
     if path.suffix in (".pth", ".pt"):
-        write_atomically(path, lambda part: torch.save(weights, part))
+        write_atomically(path, lambda part: write_torch_file(weights, part))
     elif path.suffix == ".safetensors":
         write_atomically(path, lambda part: save_file(weights, part))
     elif path.suffix == "":

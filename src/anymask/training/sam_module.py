@@ -122,8 +122,8 @@ class SamModule(L.LightningModule):
         if self.device_mesh is None or isinstance(self.sam.image_encoder, FSDPModule):
             return
         share_weights(self)
+        half = AUTOCAST.get(str(self.trainer.precision))
         for sam in [self.sam, *([] if self.ema is None else [self.ema])]:
-            half = AUTOCAST.get(str(self.trainer.precision))
             shard(sam.image_encoder, self.device_mesh["data_parallel"], half)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
