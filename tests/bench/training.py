@@ -59,7 +59,7 @@ class Measured:
     planned_gib: float
 
     def __str__(self) -> str:
-        variant = f"{self.model:6} {_yes(self.checkpointing):>12} {_yes(self.compile):>8}"
+        variant = f"{self.model:6} {_yes(self.checkpointing):>13} {_yes(self.compile):>7}"
         if self.seconds is None:
             return f"{variant}   out of memory; planned {self.planned_gib:.1f} GiB"
         numbers = f"{self.seconds:9.3f}{self.images:10.2f}{self.masks:10.1f}{self.tflops:9.2f}"
@@ -78,7 +78,7 @@ def main() -> None:
         f"{arguments.image_size} px with {arguments.masks} masks each, {len(Rounds())} rounds"
     )
     print(
-        f"{'model':6} {'checkpointing':>12} {'compile':>7}"
+        f"{'model':6} {'checkpointing':>13} {'compile':>7}"
         f"{'s/step':>9}{'images/s':>10}{'masks/s':>10}{'TFLOP/s':>9}{'share':>7}{'GiB':>8}{'planned':>9}"
     )
     rows = []

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +50,27 @@ _CONTEXT = multiprocessing.get_context("forkserver")  # everything is imported o
 _CONTEXT.set_forkserver_preload(["anymask.cli"])
 
 
-def _program(name: str, arguments: list[str], folder: Path) -> None:
+def _program(path: str, arguments: list[str], output: Path, environment: Mapping[str, str]) -> None:
     multiprocessing.set_start_method("fork", force=True)  # else the loader's workers would be forkserver's too
-    os.chdir(folder)
-    output = (folder / "output.txt").open("w")
-    os.dup2(output.fileno(), 1)
-    os.dup2(output.fileno(), 2)
-    sys.argv = [f"{name}.py", *arguments]
+    os.chdir(output.parent)
+    file = output.open("w")
+    os.dup2(file.fileno(), 1)
+    os.dup2(file.fileno(), 2)
+    os.environ.update(environment)
+    sys.argv = [path, *arguments]
     sys.path.insert(0, str(ROOT / "src"))
     from anymask import cli
 
-    {"train": cli.train, "evaluate": cli.evaluate}[name]()
+    {"train": cli.train, "evaluate": cli.evaluate}[Path(path).stem]()
+
+
+def begin_program(
+    path: str, arguments: Sequence[str], output: Path, environment: Mapping[str, str] = {}
+) -> multiprocessing.process.BaseProcess:
+    """``train.py`` or ``evaluate.py``, in the folder of the file that it prints to."""
+    process = _CONTEXT.Process(target=_program, args=(path, list(arguments), output, environment))
+    process.start()
+    return process
 
 
 @pytest.fixture
@@ -68,9 +78,7 @@ def start(tmp_path: Path) -> Start:
     """``start("train", "key=value", …)``: the running program; what it prints lies in output.txt."""
 
     def start(name: str, *arguments: str) -> multiprocessing.process.BaseProcess:
-        process = _CONTEXT.Process(target=_program, args=(name, list(arguments), tmp_path))
-        process.start()
-        return process
+        return begin_program(f"{name}.py", arguments, tmp_path / "output.txt")
 
     return start
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 TOGETHER = ["trainer.devices=2", "trainer.steps=4000", "trainer.checkpoint_every=3", "trainer.validate_every=4000"]
 PATIENCE = 60.0
-"""Seconds until a run that lost a process, or was asked to end, has ended: the bound that docs/slurm.md gives."""
+"""Seconds until a run that lost a process, or was asked to end, has ended: 20 for the others, the rest to be safe."""
 
 Begin = Callable[..., subprocess.Popen[str]]
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,13 +13,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.integration.conftest import ROOT, begin_program
+
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "ip", "nsenter", "unshare"]
 OVER = ["COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"]
 NODES = 3  # two work, the third stands by
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["anymask.cli"])
 
 
 @dataclass(frozen=True)
@@ -105,29 +101,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster.do("stop")
 
 
-def _program(name: str, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
-    multiprocessing.set_start_method("fork", force=True)  # else the loader's workers would be forkserver's too
-    os.chdir(folder)
-    output = (folder / "submission.txt").open("w")
-    os.dup2(output.fileno(), 1)
-    os.dup2(output.fileno(), 2)
-    os.environ.update(environment)
-    sys.argv = [str(ROOT / f"{name}.py"), *arguments]
-    sys.path.insert(0, str(ROOT / "src"))
-    from anymask import cli
-
-    {"train": cli.train, "evaluate": cli.evaluate}[name]()
-
-
 @pytest.fixture
 def program(cluster: Cluster, tmp_path: Path) -> Callable[..., str]:
     """``program("train", "launcher=slurm", …, status=0)``: what it printed."""
 
     def run(name: str, *arguments: str, status: int = 0) -> str:
-        process = _CONTEXT.Process(target=_program, args=(name, list(arguments), tmp_path, cluster.environment))
-        process.start()
+        output = tmp_path / "submission.txt"
+        process = begin_program(str(ROOT / f"{name}.py"), arguments, output, cluster.environment)
         process.join()
-        printed = (tmp_path / "submission.txt").read_text()
+        printed = output.read_text()
         assert process.exitcode == status, printed
         return printed
 

@@ -174,7 +174,6 @@ def test_the_fullest_moment_with_shards(eight_processes: Any, checkpointed: bool
     assert planned.peak - planned.optimiser == pytest.approx(alive.most, rel=0.15)
 
 
-@pytest.mark.filterwarnings("ignore:FSDP2-wrapped module:UserWarning")
 def _left_by_a_step(sam: Sam, *, mixed: bool) -> int:
     """Bytes, while autocast is still on."""
     with AliveWithShards() as alive, torch.autocast("cpu", torch.bfloat16, enabled=mixed):

@@ -45,11 +45,6 @@ def _run(shards: Path, folder: Path, kind: str, **options: Any) -> dict[str, tor
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_run.write_shards(tmp_path_factory.mktemp("going_on") / "shards")
-
-
-@pytest.fixture(scope="module")
 def whole(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, torch.Tensor]]:
     """A run of one process that nobody stopped."""
     folder = tmp_path_factory.mktemp("whole")

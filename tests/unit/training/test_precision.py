@@ -29,11 +29,6 @@ ROUNDS = 4
 """Of small_run's: the first prompt, two clicks, one round without."""
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_run.write_shards(tmp_path_factory.mktemp("precision") / "shards")
-
-
 def _train(shards: Path, folder: Path, kind: str, options: dict[str, Any], overflow_in: int | None = None) -> list[Any]:
     """The loss scale after the run, in each process. The gradient of its third batch overflows in one of them."""
     world, strategy = KINDS[kind]

@@ -22,11 +22,6 @@ OF_RANK: list[dict[str, float]] = [{"point": 1.0}, {"box": 0.5, "partial_mask": 
 """What the objects of each process are first prompted with."""
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_run.write_shards(tmp_path_factory.mktemp("shared_parts") / "shards")
-
-
 def _train_apart(shards: Path, folder: Path, strategy: str) -> dict[str, Tensor]:
     """The weights that every process has, after a run whose prompts differ between them."""
     found: dict[str, Tensor] = {}

@@ -18,11 +18,6 @@ from tests.unit.training import small_run
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_run.write_shards(tmp_path_factory.mktemp("stop_on_signal") / "shards")
-
-
 def _send_after_a_step(folder: Path, signum: int) -> None:
     while not (folder / "metrics.csv").exists() or len(small_run.losses(folder)) < 2:
         time.sleep(0.01)
