@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,16 @@ def test_what_was_saved_is_loaded(architecture: Architecture, name: str, tmp_pat
     assert not loaded.training
     assert all(parameter.requires_grad for parameter in loaded.parameters())
     assert [path.name for path in tmp_path.iterdir()] == [name]  # and no half-written file
+
+
+def test_a_full_disk_is_told_and_leaves_the_file_before(tmp_path: Path, small_disk: Callable[[int], None]) -> None:
+    sam = _sam()
+    save(sam, tmp_path / "sam.pth")
+    small_disk(1000)
+    with pytest.raises(OSError, match="File too large"):
+        save(_sam(replace(SMALL, depth=3, global_blocks=(0, 2))), tmp_path / "sam.pth")
+    _assert_equal(load(tmp_path / "sam.pth"), sam)
+    assert [path.name for path in tmp_path.iterdir()] == ["sam.pth"]
 
 
 def test_the_file_inside_a_folder_of_transformers_loads_too(tmp_path: Path) -> None:
